@@ -1,0 +1,1 @@
+"""Who am I, and may I: shares, AssumeRole, the credential cache."""

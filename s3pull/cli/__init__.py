@@ -1,0 +1,1 @@
+"""Wires, prints and exits; nothing else does."""

@@ -1,0 +1,121 @@
+"""What a run reports, as frozen records with a JSON form. The text form is `cli.render`'s.
+
+The words in `Action` and `Reason` are a published list that may grow; scripts match on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from s3pull.errors import S3pullError
+from s3pull.objects import JSON, Checksum
+
+SCHEMA = 1
+
+
+class Action(StrEnum):
+    """What became of one object."""
+
+    DOWNLOADED = "downloaded"
+    RESUMED = "resumed"
+    SKIPPED = "skipped"
+    DELETED = "deleted"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why. Errors add their own word: `S3pullError.reason`."""
+
+    NEW = "new"  # nothing stood at the path
+    CHANGED = "changed"  # what stood there was not this object
+    OVERWRITE = "overwrite"  # --overwrite replaced a file that was edited here
+    SAME_RECEIPT = "same-receipt"  # a receipt says that it is the same
+    SAME_CHECKSUM = "same-checksum"  # its bytes were hashed and are the same
+    SAME_TIME = "same-time"  # size and LastModified agree and nothing better can be had
+    NO_CLOBBER = "no-clobber"  # --no-clobber and something is there
+    DRY_RUN = "dry-run"
+    DIRECTORY = "directory"  # a `dir/` marker
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """One object is done with. `received` counts bytes that came over the network for it in this run."""
+
+    action: Action
+    key: str
+    path: str | None
+    size: int | None = None
+    received: int = 0
+    etag: str | None = None
+    version_id: str | None = None
+    checksum: Checksum | None = None
+    verified: bool = False
+    reason: str | None = None
+    error: S3pullError | None = None
+
+    def json(self) -> JSON:
+        """The line of the `--json` contract."""
+        checksum = None
+        if self.checksum is not None:
+            checksum = {
+                "algorithm": self.checksum.algorithm,
+                "value": self.checksum.value,
+                "verified": self.verified,
+            }
+        return {
+            "schema": SCHEMA,
+            "event": "object",
+            "action": str(self.action),
+            "key": self.key,
+            "path": self.path,
+            "size": self.size,
+            "received": self.received,
+            "etag": self.etag,
+            "version_id": self.version_id,
+            "checksum": checksum,
+            "reason": str(self.reason) if self.reason is not None else None,
+            "error": error_json(self.error) if self.error is not None else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The last event of every run."""
+
+    downloaded: int = 0
+    resumed: int = 0
+    skipped: int = 0
+    deleted: int = 0
+    refused: int = 0
+    failed: int = 0
+    local_changes: int = 0
+    received: int = 0
+    seconds: float = 0.0
+    source: str = ""
+    role_arn: str | None = None
+    session_name: str | None = None
+    source_identity: str | None = None
+    started: str = ""
+    exit: int = 0
+
+    def json(self) -> JSON:
+        """The line of the `--json` contract."""
+        return {"schema": SCHEMA, "event": "summary", **{name: getattr(self, name) for name in self.__slots__}}
+
+
+def error_json(error: S3pullError) -> JSON:
+    """The `error` member of an object line."""
+    return {
+        "code": error.code,
+        "status": error.status,
+        "request_id": error.request_id,
+        "message": error.message,
+        "hint": error.hint,
+    }
+
+
+def run_error_json(error: S3pullError) -> JSON:
+    """The line of a run that failed as a whole."""
+    return {"schema": SCHEMA, "event": "error", "reason": error.reason, "exit": error.exit_code, **error_json(error)}

@@ -1,0 +1,1 @@
+"""The destination: key to path, part files, tree, receipts, durability."""

@@ -1,0 +1,1 @@
+"""The source bucket: endpoint, store (protocol), socket engine, listing, checksums."""

@@ -8,8 +8,8 @@ Law:
 1. A method returns what was asked for or raises an error of `s3pull.errors`; no other exception leaves it, mid-body
    included. Code, status, message and request IDs of the service are kept on the error.
 2. `head`, `get` (up to its response head) and each page of `list` retry what is worth retrying, within one shared
-   budget (`remote.retry`); what they raise is final. `Body.readinto` never retries: it raises `Transient`, and the caller
-   calls `get` again from where it got to.
+   budget (`remote.retry`); what they raise is final. `Body.readinto` never retries: it raises `Transient`, and
+   the caller calls `get` again from where it got to.
 3. Nothing is believed that does not fit the pin: an answer with another ETag, size, version or range raises
    `ObjectChanged`, also where a server ignored If-Match.
 4. A body delivers exactly the announced bytes: fewer or more raise `Transient`, and the connection is not used again.
@@ -28,7 +28,7 @@ from s3pull.objects import RemoteObject
 
 
 class Body(Protocol):
-    """The bytes of one answered GET. Close it (or leave its `with`) in every case; closing early drops the connection."""
+    """The bytes of one answered GET. Close it in every case; closing early drops the connection."""
 
     #: what the answer said about the whole object: `size` is the object's, not the range's
     object: RemoteObject
@@ -76,8 +76,8 @@ class Store(Protocol):
         """GetObject of the bytes [start, end) (`end` None: to the end).
 
         Without start and end no Range is sent (a zero-byte object has no valid range). With `pin` the request carries
-        If-Match (a weak ETag is only compared) and the answer must have the pin's ETag, size and, where the pin was asked for by
-        version, version ID. `checksum` asks for the stored checksum (AWS sends it with whole objects only).
+        If-Match (a weak ETag is only compared) and the answer must have the pin's ETag, size and, where `version_id`
+        is given, that version ID. `checksum` asks for the stored checksum (AWS sends it with whole objects only).
 
         Raises what `head` raises, and ObjectChanged, Archived.
         """

@@ -1,0 +1,208 @@
+"""Many tasks on many connections: one thread each, urgent tasks first, as many threads as goodput wants.
+
+A task is called with the worker that runs it. Tasks handle the errors of their own object; an exception that leaves a
+task stops the whole run, and `finish` raises the first such. Tasks are not retried here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from s3pull.pull.pace import REQUEST_WEIGHT, Pace
+from s3pull.pull.progress import Meter, Progress
+
+_BEAT = 0.1
+#: tasks that may wait before whoever submits has to wait too
+_QUEUE = 8192
+SMALL_BUFFER = 64 * 1024
+LARGE_BUFFER = 512 * 1024
+
+
+class Worker:
+    """What one thread owns: counters and a read buffer that grows when a task asks for more."""
+
+    __slots__ = ("_buffer", "meter")
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self._buffer = memoryview(bytearray(SMALL_BUFFER))
+
+    def buffer(self, size: int) -> memoryview:
+        """A buffer of at least `size` bytes; what it held before is gone."""
+        if len(self._buffer) < size:
+            self._buffer = memoryview(bytearray(size))
+        return self._buffer
+
+
+Task = Callable[[Worker], None]
+
+
+class Crew:
+    """Runs tasks. `on_stop` is called once, when a fatal error or `stop` ends the run early (it closes sockets)."""
+
+    def __init__(
+        self,
+        *,
+        jobs: int,
+        progress: Progress,
+        throttles: Callable[[], int] = lambda: 0,
+        on_stop: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._progress = progress
+        self._throttles = throttles
+        self._on_stop = on_stop
+        self._pace = pace or Pace(limit=jobs)
+        self._urgent: deque[Task] = deque()
+        self._ready: deque[Task] = deque()
+        self._wake = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._alive = 0
+        self._idle = 0
+        self._closed = False
+        self._stopping = False
+        self._error: BaseException | None = None
+        self._pacer: threading.Thread | None = None
+
+    # --- those who bring work ---------------------------------------------------------------------------
+
+    def submit(self, tasks: Iterable[Task]) -> bool:
+        """Add tasks; blocks while many wait. False once the run is stopping: bring no more."""
+        while len(self._ready) > _QUEUE and not self._stopping:
+            time.sleep(0.01)
+        with self._wake:
+            if self._stopping:
+                return False
+            before = len(self._ready)
+            self._ready.extend(tasks)
+            self._grow()
+            self._wake.notify(len(self._ready) - before)
+        return True
+
+    def hurry(self, tasks: Iterable[Task]) -> None:
+        """Add tasks that go before all others: parts of something that was begun."""
+        with self._wake:
+            if self._stopping:
+                return
+            before = len(self._urgent)
+            self._urgent.extend(tasks)
+            self._grow()
+            self._wake.notify(len(self._urgent) - before)
+
+    def finish(self) -> None:
+        """No more tasks come from outside: wait for all, then raise the first fatal error, if any.
+
+        Waits in short naps, so that a signal handler of the main thread gets its turn.
+        """
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+            while not self._over():
+                self._wake.wait(0.2)
+        self.join(5.0)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Drop what waits and interrupt what runs. Safe from any thread and more than once."""
+        with self._wake:
+            first = not self._stopping
+            self._stopping = self._closed = True
+            if self._error is None:
+                self._error = error
+            self._ready.clear()
+            self._urgent.clear()
+            self._wake.notify_all()
+        if first:
+            self._on_stop()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the threads to end; whether they did. They are daemons: a stuck one does not keep the process."""
+        deadline = time.monotonic() + seconds
+        for thread in list(self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return self._alive == 0
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    # --- the threads ------------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        return self._alive == 0 and (self._stopping or not (self._ready or self._urgent))
+
+    def _grow(self) -> None:
+        """Start threads for work that nobody is free to take. The lock is held."""
+        wanted = min(self._pace.target, self._alive - self._idle + len(self._ready) + len(self._urgent))
+        while self._alive < wanted:
+            self._alive += 1
+            thread = threading.Thread(target=self._work, name=f"pull-{self._alive}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        if self._pacer is None and self._alive:
+            self._pacer = threading.Thread(target=self._keep_pace, name="pace", daemon=True)
+            self._pacer.start()
+
+    def _work(self) -> None:
+        worker = Worker(self._progress.meter())
+        urgent, ready = self._urgent, self._ready
+        try:
+            while True:
+                task: Task | None
+                try:
+                    task = urgent.popleft() if urgent else ready.popleft()
+                except IndexError:
+                    task = self._wait()
+                    if task is None:
+                        return
+                task(worker)
+                del task  # it may hold a job with an open file: not while this thread waits for more
+                if self._alive > self._pace.target and self._retire():
+                    return
+        except BaseException as error:
+            self._leave()
+            self.stop(error)
+
+    def _wait(self) -> Task | None:
+        """The next task, or None when there will be none (this thread has then left)."""
+        with self._wake:
+            self._idle += 1
+            while True:
+                if self._urgent or self._ready:
+                    self._idle -= 1
+                    return self._urgent.popleft() if self._urgent else self._ready.popleft()
+                if self._closed and self._idle == self._alive:
+                    break
+                self._wake.wait()
+            self._idle -= 1
+            self._alive -= 1
+            self._wake.notify_all()
+            return None
+
+    def _retire(self) -> bool:
+        with self._wake:
+            if self._alive <= max(1, self._pace.target):
+                return False
+            self._alive -= 1
+            self._wake.notify_all()
+            return True
+
+    def _leave(self) -> None:
+        with self._wake:
+            self._alive -= 1
+            self._wake.notify_all()
+
+    def _keep_pace(self) -> None:
+        while True:
+            time.sleep(_BEAT)
+            with self._wake:
+                if self._closed and self._alive == 0:
+                    return
+                work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
+                waiting = len(self._ready) + len(self._urgent)
+                self._pace.step(time.monotonic(), float(work), waiting, self._throttles())
+                self._grow()

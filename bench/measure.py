@@ -1,0 +1,56 @@
+"""What one command costs: wall, CPU of user and system, and peak memory.
+
+Run as a script, it is the stop-watch itself: a process of its own, because Linux charges a child with the peak memory
+of the process that forked it, and a bench that has made a gigabyte of test data is larger than what it measures. It
+counts the children that the command waited for too; `peak` is that of the largest single process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """Seconds, seconds, bytes, and the exit code."""
+
+    wall: float
+    cpu: float
+    peak: int
+    code: int
+
+
+def measure(command: Sequence[str], environ: Mapping[str, str]) -> tuple[Cost, str, str]:
+    """Run `command` under the stop-watch; returns its cost, its stdout and the end of its stderr."""
+    with tempfile.NamedTemporaryFile("r") as result:
+        watch = [sys.executable, "-I", "-S", __file__, result.name, *command]
+        done = subprocess.run(watch, env=dict(environ), capture_output=True, text=True)
+        written = result.read()
+    if done.returncode or not written:
+        raise RuntimeError(f"cannot run {command[0]}: {done.stderr}")
+    return Cost(**json.loads(written)), done.stdout, done.stderr[-2000:]
+
+
+def stop_watch(result: Path, command: list[str]) -> None:
+    """Run `command` as a child of this small process and write what it cost to `result`."""
+    begun = time.perf_counter()
+    pid = os.posix_spawnp(command[0], command, os.environ)
+    _, status, usage = os.wait4(pid, 0)
+    cost = Cost(
+        wall=time.perf_counter() - begun,
+        cpu=usage.ru_utime + usage.ru_stime,
+        peak=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        code=os.waitstatus_to_exitcode(status),
+    )
+    result.write_text(json.dumps(cost._asdict()))
+
+
+if __name__ == "__main__":
+    stop_watch(Path(sys.argv[1]), sys.argv[2:])

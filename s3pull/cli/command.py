@@ -1,0 +1,290 @@
+"""How a function becomes a command: typer underneath, options in groups, our own help and no start-up cost.
+
+A command is a function whose parameters are `Annotated[T, typer.Option(...)]`, `Annotated[T, typer.Argument(...)]`
+or a `Choice`: a record of options that several commands share (see `options`). A callable among the annotations
+turns the text of the command line into T and raises ValueError or UsageError where it cannot:
+
+    @command(app)
+    def get(source: Source, dest: Dest = None, *, access: AccessChoice, output: OutputChoice) -> int:
+        '''What `--help` says.'''
+
+typer sees plain strings and flags only. Its newer versions send every value through pydantic, which costs each run
+0.1 s and 15 MB: `Command` and `Group` take the parsed values as they are, by public methods alone.
+
+This module knows no command and no option; it neither prints errors nor exits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.models import OptionInfo, ParameterInfo
+
+from s3pull.errors import UsageError
+
+Result = int | None
+Function = Callable[..., Result]
+
+#: where the order in which options were given is kept: `ctx.meta[ORDER]`, parameter names, one for each use
+ORDER = "s3pull.order"
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_WIDEST_NAME = 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameter:
+    """One option or argument: its name in the function, what typer is told, and how its text becomes a value."""
+
+    name: str
+    info: ParameterInfo
+    kind: type
+    default: Any = inspect.Parameter.empty
+    convert: Callable[[str], Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """What the user calls it."""
+        if isinstance(self.info, OptionInfo):
+            return max((decl.partition("/")[0] for decl in _declared(self.info)), key=len, default=self.name)
+        return self.info.metavar or self.name.upper()
+
+    def value(self, given: Any) -> Any:
+        """`given` as the function wants it. Raises UsageError."""
+        if given is None or (self.kind is list and not given):
+            return () if self.kind is list else None if self.default is inspect.Parameter.empty else self.default
+        if self.kind is list:
+            return tuple(self._converted(text) for text in given)
+        return given if self.kind in (bool, int) else self._converted(given)
+
+    def _converted(self, text: str) -> Any:
+        if self.convert is None:
+            return text
+        try:
+            return self.convert(text)
+        except ValueError as error:
+            raise UsageError(f"{self.label} {text!r}: {error}") from None
+
+
+class Choice:
+    """Options that commands share, as one record: subclass it as a dataclass of annotated fields with defaults."""
+
+    @classmethod
+    def parameters(cls) -> list[Parameter]:
+        hints = get_type_hints(cls, include_extras=True)
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        return [_parameter(field.name, hints[field.name], field.default) for field in fields]
+
+    @classmethod
+    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:  # noqa: ARG003
+        """The record, out of converted values by parameter name. `ctx` knows the order and the global options."""
+        return cls(**values)
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """A typer app in our manners: no rich, no pretty tracebacks, no completion options, `-h` too."""
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=CONTEXT,
+        cls=settings.pop("cls", Group),
+        **settings,
+    )
+
+
+def command(app: typer.Typer, name: str | None = None, *, epilog: str | None = None) -> Callable[[Function], Function]:
+    """Register a function as a command of `app`. What it returns is the exit code; None is 0."""
+
+    def register(function: Function) -> Function:
+        app.command(name or function.__name__.replace("_", "-"), cls=Command, epilog=epilog, context_settings=CONTEXT)(
+            flat(function)
+        )
+        return function
+
+    return register
+
+
+def flat(function: Function) -> Function:
+    """`function` as typer wants to see it: one parameter for each option, all of them strings and flags."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, tuple[type[Choice] | None, list[Parameter]]] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = hints[name]
+        if isinstance(hint, type) and issubclass(hint, Choice):
+            groups[name] = (hint, hint.parameters())
+        elif hint is not typer.Context:
+            groups[name] = (None, [_parameter(name, hint, parameter.default)])
+
+    def call(ctx: typer.Context, **given: Any) -> Result:
+        arguments: dict[str, Any] = {}
+        for name, (choice, parameters) in groups.items():
+            values = {parameter.name: parameter.value(given[parameter.name]) for parameter in parameters}
+            arguments[name] = choice.collect(values, ctx) if choice else values[name]
+        if "ctx" in hints:
+            arguments["ctx"] = ctx
+        return function(**arguments)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    signature = [inspect.Parameter("ctx", keyword, annotation=typer.Context)]
+    signature += [
+        inspect.Parameter(p.name, keyword, default=p.default, annotation=Annotated[_plain(p.kind), p.info])
+        for _, parameters in groups.values()
+        for p in parameters
+    ]
+    call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    call.__annotations__ = {}
+    call.__name__, call.__doc__ = function.__name__, function.__doc__
+    return call
+
+
+def _parameter(name: str, hint: Any, default: Any) -> Parameter:
+    if get_origin(hint) is not Annotated:
+        raise TypeError(f"parameter {name} has no typer.Option or typer.Argument")
+    base, *notes = get_args(hint)
+    info = next(note for note in notes if isinstance(note, ParameterInfo))
+    convert = next((note for note in notes if callable(note) and not isinstance(note, ParameterInfo)), None)
+    bases = {base, *get_args(base)}
+    if bool in bases:
+        kind: type = bool
+    elif getattr(info, "count", False):
+        kind = int
+    else:
+        kind = list if get_origin(base) in (tuple, list) else str
+    return Parameter(name, info, kind, None if default == () else default, convert)
+
+
+def _plain(kind: type) -> Any:
+    return list[str] if kind is list else kind
+
+
+def _declared(info: OptionInfo) -> Iterable[str]:
+    """The names of an option; inside `Annotated` typer keeps the first one as the default."""
+    return [decl for decl in (info.default, *(info.param_decls or ())) if isinstance(decl, str)]
+
+
+# --- what typer's own classes do, without coercion and in our voice ---------------------------------------
+
+
+def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
+    """Parse the options and arguments of `command` into `ctx.params`; what is left over is returned."""
+    given, rest, order = command.make_parser(ctx).parse_args(args=list(args))
+    for param in command.get_params(ctx):
+        if param.name == "help":
+            param.handle_parse_result(ctx, given, rest)
+    for param in command.get_params(ctx):
+        if param.name == "help":
+            continue
+        value = given.get(param.name)
+        if not isinstance(value, (str, bool, int, list, tuple)):  # None, or the parser's mark for "not given"
+            value = None if param.required or callable(param.default) else param.default
+        if param.required and value in (None, (), []):
+            raise UsageError(f"{placeholder(param)} is missing", hint=usage_line(command, ctx))
+        ctx.params[param.name] = value
+    ctx.meta[ORDER] = [param.name for param in order]
+    return list(rest)
+
+
+class Command(TyperCommand):
+    """One command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from s3pull.cli.habits import check_arguments
+
+        check_arguments(self.name or "", args)
+        rest = _take(self, ctx, args)
+        if rest:
+            raise UsageError(f"unexpected argument {rest[0]!r}", hint=usage_line(self, ctx))
+        ctx.args = []
+        return []
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        write_help(self, ctx, formatter, ())
+
+
+class Group(TyperGroup):
+    """Commands under a name. Subclasses may find theirs late: `list_commands`, `get_command`, `summaries`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = _take(self, ctx, args)
+        return list(ctx.args)
+
+    def invoke(self, ctx: Any) -> Any:
+        from s3pull.cli.habits import no_such_command
+
+        if self.callback is not None:
+            ctx.invoke(self.callback, **ctx.params)
+        if not ctx.args:
+            sys.stderr.write(ctx.get_help() + "\n")
+            raise typer.Exit(2)
+        name, *args = ctx.args
+        found = self.get_command(ctx, name)
+        if found is None:
+            raise no_such_command(ctx.command_path, name, args, self.list_commands(ctx))
+        with found.make_context(name, args, parent=ctx) as child:
+            return found.invoke(child)
+
+    def summaries(self, ctx: Any) -> Iterable[tuple[str, str, str]]:
+        """Panel, name and one line for each command."""
+        for name in self.list_commands(ctx):
+            found = self.get_command(ctx, name)
+            if found is not None and not found.hidden:
+                yield "Commands", name, (found.help or "").partition("\n")[0].rstrip(".")
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        write_help(self, ctx, formatter, self.summaries(ctx))
+
+
+# --- help -------------------------------------------------------------------------------------------------
+
+
+def placeholder(param: Any) -> str:
+    """An argument as the usage line shows it, without its brackets."""
+    return str(param.metavar or param.name.upper())
+
+
+def usage_line(command: Any, ctx: Any) -> str:
+    """`s3pull get [OPTIONS] SOURCE [DEST]`"""
+    pieces = [ctx.command_path, "[OPTIONS]"]
+    for param in command.get_params(ctx):
+        if param.param_type_name == "argument":
+            text = placeholder(param) + ("..." if param.nargs == -1 else "")
+            pieces.append(text if param.required else f"[{text}]")
+    if isinstance(command, TyperGroup):
+        pieces.append("COMMAND ...")
+    return " ".join(pieces)
+
+
+def option_names(param: Any) -> str:
+    """`-n, --dry-run`, `--jobs N`, `--progress / --no-progress`"""
+    names = ", ".join(sorted(param.opts, key=len))
+    if param.secondary_opts:
+        names += " / " + ", ".join(param.secondary_opts)
+    takes_value = not (param.is_flag or param.count)
+    return f"{names} {param.metavar or 'TEXT'}" if takes_value else names
+
+
+def write_help(command: Any, ctx: Any, formatter: Any, commands: Iterable[tuple[str, str, str]]) -> None:
+    """The whole help of a command or group, options in their panels in order of appearance."""
+    formatter.write(f"Usage: {usage_line(command, ctx)}\n")
+    command.format_help_text(ctx, formatter)
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for panel, name, line in commands:
+        panels.setdefault(panel, []).append((name, line))
+    for param in sorted(command.get_params(ctx), key=lambda param: param.name == "help"):
+        if param.hidden:
+            continue
+        if param.param_type_name == "argument":
+            panels.setdefault("Arguments", []).append((placeholder(param), param.help or ""))
+        else:
+            panel = getattr(param, "rich_help_panel", None) or "Options"
+            panels.setdefault(panel, []).append((option_names(param), param.help or ""))
+    for panel, rows in panels.items():
+        with formatter.section(panel):
+            formatter.write_dl(rows, col_max=_WIDEST_NAME)
+    command.format_epilog(ctx, formatter)

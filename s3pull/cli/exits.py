@@ -1,0 +1,200 @@
+"""The one place where errors become lines and exit codes.
+
+| what ends the run                  | exit           | said                                   |
+|------------------------------------|----------------|----------------------------------------|
+| S3pullError                        | its own        | message, hint                          |
+| the parser's usage errors          | 2              | message, hint, in our words            |
+| Ctrl-C                             | 130            | one line, how to go on                 |
+| SIGTERM                            | 143            | the same                               |
+| stdout was closed (`… | head`)     | 141            | nothing                                |
+| stdout cannot be written           | 5              | message                                |
+| anything else: a fault of ours     | 1              | one line; the stack only when asked for |
+
+With `--json` the same is said as a line `{"event":"error",…}`, and for a run a summary after it. What a command
+has reported itself does not come here: it returns its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import typer
+
+from s3pull.cli.habits import misused_option, wrong_option
+from s3pull.cli.render import error_lines, json_line, wants_color
+from s3pull.errors import DiskError, S3pullError, UsageError
+from s3pull.events import Summary, run_error_json
+
+SIGPIPE_EXIT = 141
+_RUNS = frozenset({"get", "sync"})
+#: the base of all errors of the parser, in typer's own copy of click (0.17 on) and in click itself
+ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM. Whoever cleans up after Ctrl-C cleans up after this."""
+
+
+class Interrupted(S3pullError):
+    """Ctrl-C, as it is reported."""
+
+    exit_code = 130
+    reason = "interrupted"
+
+
+class Stopped(Interrupted):
+    """SIGTERM, as it is reported."""
+
+    exit_code = 143
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How errors are told, read from the raw command line: it must work where that cannot be parsed."""
+
+    json: bool
+    verbose: int
+    color: bool
+    command: str | None
+
+    @classmethod
+    def of(cls, args: Sequence[str]) -> Voice:
+        options = list(args[: args.index("--")] if "--" in args else args)
+        short = [arg[1:] for arg in options if arg[:1] == "-" and arg[1:].isalpha()]
+        return cls(
+            json="--json" in options,
+            verbose=sum(text.count("v") for text in short) + options.count("--verbose"),
+            color=wants_color(sys.stderr, os.environ, allowed="--no-color" not in options),
+            command=next((arg for arg in options if not arg.startswith("-")), None),
+        )
+
+    def tell(self, error: S3pullError) -> None:
+        if self.json:
+            sys.stdout.write(json_line(run_error_json(error)))
+            if self.command in _RUNS:
+                sys.stdout.write(json_line(Summary(exit=error.exit_code).json()))
+            sys.stdout.flush()
+        else:
+            sys.stderr.write(
+                "".join(f"{line}\n" for line in error_lines(error, verbose=self.verbose, color=self.color))
+            )
+            sys.stderr.flush()
+
+
+def guard(args: Sequence[str], work: Callable[[], int | None]) -> int:
+    """Run `work` and return the process's exit code; everything that it raises is told."""
+    voice = Voice.of(args)
+    try:
+        with _heeding_sigterm():
+            try:
+                code = work() or 0
+                _flush()
+            except typer.Exit as done:
+                code = done.exit_code
+                _flush()
+            except BrokenPipeError:
+                return _stdout_closed()
+            except BaseException as raised:
+                code = _tell(voice, raised)
+        return code
+    except BrokenPipeError:
+        return _stdout_closed()
+
+
+def _tell(voice: Voice, raised: BaseException) -> int:
+    error = translate(raised, resumes=voice.command in _RUNS)
+    if error is None:
+        raise raised
+    if isinstance(error, Fault) and (voice.verbose > 1 or os.environ.get("S3PULL_DEBUG") == "1"):
+        sys.stderr.write("".join(traceback.format_exception(raised)))
+    voice.tell(error)
+    return error.exit_code
+
+
+class Fault(S3pullError):
+    """A fault in s3pull itself."""
+
+    reason = "internal"
+
+
+def translate(raised: BaseException, *, resumes: bool = False) -> S3pullError | None:
+    """Any exception as one of ours; None for those that are none of our business (SystemExit)."""
+    if isinstance(raised, S3pullError):
+        return raised
+    if isinstance(raised, ParserError):
+        return _usage(raised)
+    if isinstance(raised, KeyboardInterrupt | typer.Abort):
+        kind = Stopped if isinstance(raised, Terminated) else Interrupted
+        return kind("stopped", hint="the same command goes on from here" if resumes else None)
+    if isinstance(raised, Exception):
+        return Fault(
+            f"internal error: {type(raised).__name__}: {raised}",
+            hint="this is a fault of s3pull: run it again with -vv and report what it prints",
+        )
+    return None
+
+
+def _usage(raised: Exception) -> UsageError:
+    """What typer's parser says, in our words."""
+    ctx: Any = getattr(raised, "ctx", None)
+    path = ctx.command_path if ctx is not None else "s3pull"
+    name = getattr(raised, "option_name", None)
+    message = raised.format_message() if hasattr(raised, "format_message") else str(raised)
+    if name is not None and hasattr(raised, "possibilities"):
+        known = [opt for param in ctx.command.get_params(ctx) for opt in param.opts] if ctx is not None else []
+        return wrong_option(name, known, path)
+    if name is not None:
+        return misused_option(name, message, path)
+    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{path} --help")
+
+
+@contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exception of the main thread while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _flush() -> None:
+    """Write out what stdout still holds: a full disk behind it is an error like any other."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence_stdout()
+        raise DiskError(f"cannot write to stdout: {os.strerror(error.errno or 0).lower()}") from None
+
+
+def _stdout_closed() -> int:
+    _silence_stdout()
+    return SIGPIPE_EXIT
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain."""
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,148 @@
+"""Hints for fingers that were trained on `aws s3`, `s5cmd`, `rclone` and `gsutil`: what is it called here.
+
+Pure: command lines in, errors out. Every usage error that typer's parser raises gets its words here, too.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+
+from s3pull.errors import UsageError
+
+#: commands elsewhere -> what to type here; None: it would write to S3
+_COMMANDS: dict[str, str | None] = {
+    "cp": "get",
+    "copy": "get",
+    "copyto": "get",
+    "download": "get",
+    "pull": "get",
+    "fetch": "get",
+    "dir": "ls",
+    "list": "ls",
+    "lsf": "ls -r",
+    "du": "ls -r --summarize",
+    "configure": "share add",
+    "config": "share add",
+    "assume": "login",
+    "check": "verify",
+    "whoami": "status",
+    **dict.fromkeys(
+        ("put", "upload", "mv", "move", "rm", "delete", "del", "purge", "mb", "rb", "mkdir", "rmdir", "touch", "rcat",
+         "presign", "website", "restore")
+    ),
+}  # fmt: skip
+_TOOLS = frozenset({"s3", "s3api", "aws"})
+
+#: options elsewhere -> what to do here
+_OPTIONS = {
+    "--recursive": "a tree needs no option: end the source in / (NAME:path/)",
+    "--no-sign-request": "--anonymous",
+    "--unsigned": "--anonymous",
+    "--dryrun": "--dry-run",
+    "--only-show-errors": "--quiet",
+    "--no-verify-ssl": "for a private CA set AWS_CA_BUNDLE; certificates are always checked",
+    "--insecure": "for a private CA set AWS_CA_BUNDLE; certificates are always checked",
+    "--ca-bundle": "set AWS_CA_BUNDLE",
+    "--source-region": "--region",
+    "--endpoint": "--endpoint-url",
+    "--concurrency": "--jobs N",
+    "--numworkers": "--jobs N",
+    "--transfers": "--jobs N",
+    "--bwlimit": "--limit-rate RATE",
+    "--max-bandwidth": "--limit-rate RATE",
+    "--no-progress-bar": "--no-progress",
+    "--expected-bucket-owner": "--bucket-owner ID",
+    "--role-session-name": "--session-name NAME",
+    "--duration-seconds": "--duration 1h",
+    "--serial-number": "--mfa-serial ARN",
+    "--force": "--overwrite",
+    "--no-overwrite": "--no-clobber",
+    "--resume": "nothing to say: a download that was cut off goes on by itself",
+    "--continue": "nothing to say: a download that was cut off goes on by itself",
+    "--exact-timestamps": "nothing to say: objects are told apart by ETag, not by time",
+    "--size-only": "nothing to say: objects are told apart by ETag, not by size",
+}
+_WITH_SYNC = frozenset({"cp", "copy"})
+
+
+def no_such_command(path: str, name: str, args: Sequence[str], known: Iterable[str]) -> UsageError:
+    """The error for a command that does not exist. `path` is what stands before it: `s3pull` or `s3pull share`."""
+    known = list(known)
+    message = f"there is no command {name!r}"
+    if path == "s3pull":
+        if name in _TOOLS and args:
+            rest = args[1:] if name == "aws" and args[0] in _TOOLS else args
+            inner, *tail = rest or ("ls",)
+            return UsageError(message, hint=_here(inner, tail, known))
+        if name in _COMMANDS:
+            return UsageError(message, hint=_here(name, args, known))
+        if name.startswith("s3://") or ":" in name:
+            return UsageError(message, hint=f"to download: {_line('s3pull', 'get', name, *args)}")
+    close = get_close_matches(name, known)
+    return UsageError(message, hint=f"did you mean {path} {close[0]}?" if close else f"{path} --help lists them")
+
+
+def _here(name: str, args: Sequence[str], known: Iterable[str]) -> str:
+    """The line to type instead, without the options that are not needed here."""
+    if name in known:
+        return _line("s3pull", name, *_kept(args))
+    command = _COMMANDS.get(name, "")
+    if command is None:
+        return "s3pull only downloads: nothing is ever written to S3"
+    if not command:
+        return "s3pull --help lists the commands"
+    places = [arg for arg in args if not arg.startswith("-")]
+    if command == "get" and len(places) > 1 and places[-1].startswith("s3://"):
+        return "s3pull only downloads: nothing is ever written to S3"
+    kept = _kept(args)
+    if name in _WITH_SYNC and "--recursive" in args and places and not places[0].endswith("/"):
+        kept = [arg + "/" if arg == places[0] else arg for arg in kept]
+    return _line("s3pull", *command.split(), *kept)
+
+
+def _kept(args: Sequence[str]) -> list[str]:
+    return [arg for arg in args if arg != "--recursive"]
+
+
+def _line(*words: str) -> str:
+    return shlex.join(words)
+
+
+def check_arguments(command: str, args: Sequence[str]) -> None:
+    """Refuse what would parse and mean something else. `--request-payer requester` would name a file `requester`."""
+    for option, value in pairwise(args):
+        if option == "--":
+            return
+        if option == "--request-payer" and value == "requester":
+            raise UsageError(
+                "--request-payer takes no value",
+                hint=_line("s3pull", command, *(arg for arg in args if arg != "requester")),
+            )
+
+
+def wrong_option(name: str, known: Iterable[str], command: str) -> UsageError:
+    """The error for an option that `command` (`s3pull get`) does not have."""
+    name = name.partition("=")[0]
+    known = [option for option in known if option.startswith("--")]
+    there = _OPTIONS.get(name)
+    close = get_close_matches(name, known, n=1)
+    if there is not None and (not there.startswith("--") or there.split()[0] in known):
+        hint = there if not there.startswith("--") else f"here it is {there}"
+    elif close:
+        hint = f"did you mean {close[0]}?"
+    else:
+        hint = f"{command} --help lists the options"
+    return UsageError(f"{command} has no option {name}", hint=hint)
+
+
+def misused_option(name: str, message: str, command: str) -> UsageError:
+    """The error for an option with a value too many or too few. `message` is the parser's own."""
+    if name == "--request-payer":
+        return UsageError("--request-payer takes no value", hint=f"{command} --request-payer …")
+    lacks = "requires" in message
+    return UsageError(
+        f"{name} needs a value" if lacks else f"{name} takes no value", hint=f"{command} --help lists the options"
+    )

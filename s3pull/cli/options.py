@@ -1,0 +1,274 @@
+"""The options that commands share, as records, and the parsers of their values.
+
+A command names the records in its signature and gets them filled (see `command`). Access options are generated from
+`access.options.ACCESS_OPTIONS`, the one table that config keys and environment variables come from as well; their
+values are judged there, not here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import typer
+
+from s3pull.cli.command import ORDER, Choice, Parameter
+
+TRANSFER = "Transfer options"
+FILTERS = "Filters"
+OUTPUT = "Output options"
+
+# --- values -----------------------------------------------------------------------------------------------
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?(?:/s)?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def size(text: str) -> int:
+    """Bytes. `50M` and `50MiB` are 50 x 2^20, as curl and rclone have it; `50MB` is 50 x 10^6. Raises ValueError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("not a size like 50M, 1.5MiB or 200kB")
+    number, unit, suffix = float(match[1]), match[2].lower(), (match[3] or "").lower()
+    base = 1000 if suffix == "b" else 1024
+    return round(number * float(base ** "_kmgtp".index(unit or "_")))
+
+
+def rate(text: str) -> int:
+    """Bytes a second, at least 1. Raises ValueError."""
+    value = size(text)
+    if value < 1:
+        raise ValueError("a rate must be more than 0")
+    return value
+
+
+def span(text: str) -> float:
+    """Seconds: `30m`, `1.5h`, `90`, `1h30m`. Raises ValueError."""
+    rest, total = text.strip().lower(), 0.0
+    while rest:
+        match = _SPAN.match(rest)
+        if match is None or (match[2] is None and match.end() != len(rest)):
+            raise ValueError("not a duration like 30m, 1h or 90s")
+        total += float(match[1]) * _SECONDS[match[2] or "s"]
+        rest = rest[match.end() :]
+    if not text.strip():
+        raise ValueError("not a duration like 30m, 1h or 90s")
+    return total
+
+
+def number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` to `most`."""
+    bounds = f"{least} or more" if most is None else f"{least} to {most}"
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", text) or int(text) < least or (most is not None and int(text) > most):
+            raise ValueError(f"not a whole number, {bounds}")
+        return int(text)
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser that takes these words alone."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return parse
+
+
+# --- arguments --------------------------------------------------------------------------------------------
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="NAME, NAME:path, NAME:2026/*.parquet, or s3://bucket/path.")
+]
+OptionalSource = Annotated[
+    str | None,
+    typer.Argument(metavar="SOURCE", help="NAME, NAME:path or s3://bucket/path; the shares where none is given."),
+]
+Dest = Annotated[
+    str | None,
+    typer.Argument(metavar="DEST", help="A folder, a file name, or - for stdout; the name of the source if not given."),
+]
+ShareName = Annotated[str, typer.Argument(metavar="NAME", help="The name of a share.")]
+
+
+# --- records ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Globals:
+    """What was said before the command's name."""
+
+    config: Path | None = None
+    verbose: int = 0
+
+
+def said_globally(ctx: Any) -> Globals:
+    found = ctx.find_object(Globals)
+    return found if isinstance(found, Globals) else Globals()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChoice(Choice):
+    """Which configuration file; None is the user's own."""
+
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Configuration file [env: S3PULL_CONFIG].", rich_help_panel="Options"
+        ),
+        Path,
+    ] = None
+
+    @classmethod
+    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
+        return cls(config=values["config"] or said_globally(ctx).config)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessChoice(Choice):
+    """How to get at a source: what was given as options, by name of `ACCESS_OPTIONS`; the rest is found later."""
+
+    values: Mapping[str, object] = field(default_factory=dict, repr=False)
+    config: Path | None = None
+
+    @classmethod
+    def parameters(cls) -> list[Parameter]:
+        return [*_access_parameters(), *ConfigChoice.parameters()]
+
+    @classmethod
+    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
+        given = {name: value for name, value in values.items() if name != "config" and value not in (None, ())}
+        return cls(values=given, config=values["config"] or said_globally(ctx).config)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferChoice(Choice):
+    """How bytes are moved and files are written. `limit_rate` is bytes a second for the whole process."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", help="Connections at most; found by measuring if not given.",
+            rich_help_panel=TRANSFER,
+        ),
+        number(1, 1024),
+    ] = None  # fmt: skip
+    limit_rate: Annotated[
+        int | None,
+        typer.Option(
+            "--limit-rate", metavar="RATE", help="Bytes a second, all connections together: 50M, 1.5MiB.",
+            rich_help_panel=TRANSFER,
+        ),
+        rate,
+    ] = None  # fmt: skip
+    require_checksum: Annotated[
+        bool,
+        typer.Option(
+            "--require-checksum", help="Refuse objects whose bytes cannot be proven right (exit 6).",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = False  # fmt: skip
+    encode_names: Annotated[
+        bool,
+        typer.Option(
+            "--encode-names", help="Percent-encode what a file name here cannot hold, instead of refusing it.",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = False  # fmt: skip
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast", help="Stop at the first object that fails.", rich_help_panel=TRANSFER
+        ),
+    ] = False  # fmt: skip
+    durable: Annotated[
+        bool,
+        typer.Option(
+            "--durable/--no-durable", help="Sync files to the disk before they get their names (default: yes).",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = True  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FilterChoice(Choice):
+    """`--include` and `--exclude` in the order in which they were given: (is an include, pattern)."""
+
+    rules: tuple[tuple[bool, str], ...] = ()
+
+    @classmethod
+    def parameters(cls) -> list[Parameter]:
+        return [
+            Parameter(name, _filter_option(name, text), list, None)
+            for name, text in (
+                ("include", "Take what matches; the last match wins. Without a / it is the file's name. Repeatable."),
+                ("exclude", "Leave out what matches. Repeatable."),
+            )
+        ]
+
+    @classmethod
+    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
+        waiting = {name: iter(values[name]) for name in ("include", "exclude")}
+        order = [name for name in ctx.meta.get(ORDER, ()) if name in waiting]
+        return cls(tuple((name == "include", next(waiting[name])) for name in order))
+
+
+def _filter_option(name: str, text: str) -> Any:
+    return typer.Option(f"--{name}", metavar="PATTERN", help=text, rich_help_panel=FILTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportChoice(Choice):
+    """What a command that prints a report says, and how."""
+
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.", rich_help_panel=OUTPUT)] = (
+        False
+    )
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, help="Say more: notes, skipped objects, request IDs.", rich_help_panel=OUTPUT
+        ),
+    ] = 0
+
+    @classmethod
+    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
+        return cls(**{**values, "verbose": (values["verbose"] or 0) + said_globally(ctx).verbose})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChoice(ReportChoice):
+    """What a run says, and how. `progress` None: bars where stderr is a terminal, nothing elsewhere."""
+
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.", rich_help_panel=OUTPUT)
+    ] = False
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress", help="Bars on a terminal (default), a line every 30 s elsewhere.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="No colours [env: NO_COLOR].", rich_help_panel=OUTPUT)
+    ] = False
+
+
+def _access_parameters() -> list[Parameter]:
+    """One option for each row of `ACCESS_OPTIONS`: text, flag or list; `access.options.resolve` reads the text."""
+    from s3pull.access.options import ACCESS_OPTIONS
+
+    return [Parameter(row.name, _access_option(row), row.kind, None) for row in ACCESS_OPTIONS]
+
+
+def _access_option(row: Any) -> Any:
+    return typer.Option(row.option, metavar=row.metavar, help=row.help, rich_help_panel=row.panel)

@@ -26,6 +26,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import OptionInfo, ParameterInfo
 
+from s3pull.cli import habits
 from s3pull.errors import UsageError
 
 Result = int | None
@@ -33,6 +34,8 @@ Function = Callable[..., Result]
 
 #: where the order in which options were given is kept: `ctx.meta[ORDER]`, parameter names, one for each use
 ORDER = "s3pull.order"
+#: the base of the errors of the parser, in click itself and in typer's own copy of it (0.26 on)
+ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _WIDEST_NAME = 30
 
@@ -173,7 +176,10 @@ def _declared(info: OptionInfo) -> Iterable[str]:
 
 def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
     """Parse the options and arguments of `command` into `ctx.params`; what is left over is returned."""
-    given, rest, order = command.make_parser(ctx).parse_args(args=list(args))
+    try:
+        given, rest, order = command.make_parser(ctx).parse_args(args=list(args))
+    except ParserError as error:
+        raise _usage(error, command, ctx) from None
     for param in command.get_params(ctx):
         if param.name == "help":
             param.handle_parse_result(ctx, given, rest)
@@ -182,7 +188,7 @@ def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
             continue
         value = given.get(param.name)
         if not isinstance(value, (str, bool, int, list, tuple)):  # None, or the parser's mark for "not given"
-            value = None if param.required or callable(param.default) else param.default
+            value = () if param.multiple or param.nargs == -1 else None if param.required else param.default
         if param.required and value in (None, (), []):
             raise UsageError(f"{placeholder(param)} is missing", hint=usage_line(command, ctx))
         ctx.params[param.name] = value
@@ -190,13 +196,22 @@ def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
     return list(rest)
 
 
+def _usage(error: Exception, command: Any, ctx: Any) -> UsageError:
+    """What typer's parser says, in our words."""
+    name = getattr(error, "option_name", None)
+    if name is None:
+        return UsageError(str(error), hint=usage_line(command, ctx))
+    if hasattr(error, "possibilities"):
+        known = [name for param in command.get_params(ctx) for name in (*param.opts, *param.secondary_opts)]
+        return habits.wrong_option(name, known, ctx.command_path)
+    return habits.misused_option(name, str(error), ctx.command_path)
+
+
 class Command(TyperCommand):
     """One command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from s3pull.cli.habits import check_arguments
-
-        check_arguments(self.name or "", args)
+        habits.check_arguments(self.name or "", args)
         rest = _take(self, ctx, args)
         if rest:
             raise UsageError(f"unexpected argument {rest[0]!r}", hint=usage_line(self, ctx))
@@ -215,8 +230,6 @@ class Group(TyperGroup):
         return list(ctx.args)
 
     def invoke(self, ctx: Any) -> Any:
-        from s3pull.cli.habits import no_such_command
-
         if self.callback is not None:
             ctx.invoke(self.callback, **ctx.params)
         if not ctx.args:
@@ -225,7 +238,7 @@ class Group(TyperGroup):
         name, *args = ctx.args
         found = self.get_command(ctx, name)
         if found is None:
-            raise no_such_command(ctx.command_path, name, args, self.list_commands(ctx))
+            raise habits.no_such_command(ctx.command_path, name, args, self.list_commands(ctx))
         with found.make_context(name, args, parent=ctx) as child:
             return found.invoke(child)
 

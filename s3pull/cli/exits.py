@@ -3,7 +3,6 @@
 | what ends the run                  | exit           | said                                   |
 |------------------------------------|----------------|----------------------------------------|
 | S3pullError                        | its own        | message, hint                          |
-| the parser's usage errors          | 2              | message, hint, in our words            |
 | Ctrl-C                             | 130            | one line, how to go on                 |
 | SIGTERM                            | 143            | the same                               |
 | stdout was closed (`… | head`)     | 141            | nothing                                |
@@ -25,19 +24,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 import typer
 
-from s3pull.cli.habits import misused_option, wrong_option
 from s3pull.cli.render import error_lines, json_line, wants_color
-from s3pull.errors import DiskError, S3pullError, UsageError
+from s3pull.errors import DiskError, S3pullError
 from s3pull.events import Summary, run_error_json
 
 SIGPIPE_EXIT = 141
 _RUNS = frozenset({"get", "sync"})
-#: the base of all errors of the parser, in typer's own copy of click (0.17 on) and in click itself
-ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class Terminated(KeyboardInterrupt):
@@ -130,8 +125,6 @@ def translate(raised: BaseException, *, resumes: bool = False) -> S3pullError | 
     """Any exception as one of ours; None for those that are none of our business (SystemExit)."""
     if isinstance(raised, S3pullError):
         return raised
-    if isinstance(raised, ParserError):
-        return _usage(raised)
     if isinstance(raised, KeyboardInterrupt | typer.Abort):
         kind = Stopped if isinstance(raised, Terminated) else Interrupted
         return kind("stopped", hint="the same command goes on from here" if resumes else None)
@@ -141,20 +134,6 @@ def translate(raised: BaseException, *, resumes: bool = False) -> S3pullError | 
             hint="this is a fault of s3pull: run it again with -vv and report what it prints",
         )
     return None
-
-
-def _usage(raised: Exception) -> UsageError:
-    """What typer's parser says, in our words."""
-    ctx: Any = getattr(raised, "ctx", None)
-    path = ctx.command_path if ctx is not None else "s3pull"
-    name = getattr(raised, "option_name", None)
-    message = raised.format_message() if hasattr(raised, "format_message") else str(raised)
-    if name is not None and hasattr(raised, "possibilities"):
-        known = [opt for param in ctx.command.get_params(ctx) for opt in param.opts] if ctx is not None else []
-        return wrong_option(name, known, path)
-    if name is not None:
-        return misused_option(name, message, path)
-    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{path} --help")
 
 
 @contextmanager

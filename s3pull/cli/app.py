@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     line: str
 
 
-_PULL, _KNOW, _OTHER = "Download", "Sources and access", "For other tools"
+_PULL, _KNOW, _OTHER = "Download", "Sources and access", "Other"
 
 COMMANDS = (
     Entry("get", "get", _PULL, "download an object, a tree or a glob; resumes by itself"),
@@ -41,6 +41,7 @@ COMMANDS = (
     Entry("logout", "sessions", _KNOW, "forget cached sessions"),
     Entry("status", "sessions", _KNOW, "who am I, and which sessions are cached"),
     Entry("credentials", "sessions", _OTHER, "print a share's session for other tools"),
+    Entry("demo", "demo", _OTHER, "show all of it on this machine, without an AWS account"),
 )
 
 

@@ -17,9 +17,9 @@ import typer
 
 from s3pull.cli.command import ORDER, Choice, Parameter
 
-TRANSFER = "Transfer options"
+TRANSFER = "Transfer"
 FILTERS = "Filters"
-OUTPUT = "Output options"
+OUTPUT = "Output"
 
 # --- values -----------------------------------------------------------------------------------------------
 
@@ -264,11 +264,21 @@ class OutputChoice(ReportChoice):
 
 
 def _access_parameters() -> list[Parameter]:
-    """One option for each row of `ACCESS_OPTIONS`: text, flag or list; `access.options.resolve` reads the text."""
+    """One option for each row of `ACCESS_OPTIONS`; its text goes to `access.options.resolve` as it is."""
     from s3pull.access.options import ACCESS_OPTIONS
 
-    return [Parameter(row.name, _access_option(row), row.kind, None) for row in ACCESS_OPTIONS]
-
-
-def _access_option(row: Any) -> Any:
-    return typer.Option(row.option, metavar=row.metavar, help=row.help, rich_help_panel=row.panel)
+    kinds: dict[str, type] = {"flag": bool, "switch": bool, "pairs": list}
+    return [
+        Parameter(
+            row.name,
+            typer.Option(
+                f"{row.flag}/{row.off}" if row.off else row.flag,
+                metavar=row.metavar,
+                help=row.help,
+                rich_help_panel=row.panel,
+            ),
+            kinds.get(row.kind, str),
+            None,
+        )
+        for row in ACCESS_OPTIONS
+    ]

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from s3pull.objects import RemoteObject
+from s3pull.remote.retry import Patience
 
 
 class Body(Protocol):
@@ -50,6 +51,9 @@ class Body(Protocol):
 
 class Store(Protocol):
     """One source bucket, read-only."""
+
+    #: the budget of retries that callers share when they go on with a body that broke off
+    patience: Patience
 
     def head(
         self, key: str, *, version_id: str | None = None, part: int | None = None, checksum: bool = False

@@ -1,0 +1,163 @@
+"""What the head of a good answer says about an object, and whether that fits what was asked for. Pure.
+
+    | asked for | status | Content-Range                  | verdict                                      |
+    |-----------|--------|--------------------------------|----------------------------------------------|
+    | whole     | 200    | any                            | the object is Content-Length bytes long      |
+    | whole     | 206    |                                | refused                                      |
+    | [a, b)    | 206    | a - min(b, size)-1 / size      | that range                                   |
+    | [a, b)    | 206    | another one, or none           | refused                                      |
+    | [a, b)    | 200    |                                | taken only where [a, b) is the whole object  |
+
+"Refused" is ObjectChanged where there is a pin, else Transient. An answer that contradicts the pin in ETag, size or
+version is ObjectChanged: If-Match alone is not enough, because some servers ignore it.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+
+from s3pull.errors import ObjectChanged, Transient, Unsupported
+from s3pull.objects import COMPOSITE, FULL_OBJECT, Checksum, RemoteObject
+from s3pull.remote.heads import Head
+
+_RANGE = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_DATE = re.compile(rb"[A-Za-z]{3}, (\d\d) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
+_MONTHS = {name: n for n, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_CHECKSUM = b"x-amz-checksum-"
+_NOT_A_VALUE = frozenset({b"type", b"mode", b"algorithm"})
+_SSE_C = b"x-amz-server-side-encryption-customer-algorithm"
+
+
+def strip_etag(value: str) -> str:
+    """An ETag without its quotes; a weak one stays as it is, so that it equals no strong one."""
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    return value
+
+
+def quote_etag(etag: str) -> str | None:
+    """The form that If-Match takes, or None for one that cannot be matched strongly (weak, or unfit for a header)."""
+    if etag.startswith("W/") or not etag.isprintable() or not etag.isascii() or '"' in etag or not etag:
+        return None
+    return f'"{etag}"'
+
+
+def describe(key: str, head: Head, size: int) -> RemoteObject:
+    """The record of a GET's or HEAD's answer; `size` is the caller's to say.
+
+    Raises Unsupported for SSE-C, Transient without ETag.
+    """
+    headers = head.headers
+    etag = headers.get(b"etag")
+    if etag is None:
+        raise Transient(f"the answer for {key} has no ETag: it is no object", status=head.status, key=key)
+    if _SSE_C in headers:
+        raise Unsupported(_SSE_C_MESSAGE.format(key), hint=SSE_C_HINT, status=head.status, key=key)
+    restore = headers.get(b"x-amz-restore")
+    modified = headers.get(b"last-modified")
+    parts = headers.get(b"x-amz-mp-parts-count")
+    return RemoteObject(
+        key,
+        size,
+        strip_etag(etag.decode("latin-1")),
+        None if modified is None else parse_date(modified),
+        _text(headers.get(b"x-amz-version-id")),
+        _text(headers.get(b"x-amz-storage-class")),
+        _checksum(headers),
+        _text(headers.get(b"x-amz-server-side-encryption")),
+        int(parts) if parts is not None and parts.isdigit() else None,
+        None if restore is None else b'ongoing-request="false"' in restore,
+    )
+
+
+_SSE_C_MESSAGE = "{} is encrypted with a customer-provided key (SSE-C), which s3pull does not support"
+SSE_C_HINT = "ask the owner for a copy under SSE-S3 or SSE-KMS"
+
+
+def sse_c_message(key: str) -> str:
+    return _SSE_C_MESSAGE.format(key)
+
+
+def extent(
+    key: str, head: Head, start: int, end: int | None, *, ranged: bool, pin: RemoteObject | None
+) -> tuple[int, int]:
+    """(size of the object, bytes that this answer brings) by the table above.
+
+    Raises ObjectChanged, Transient, Unsupported.
+    """
+    length = head.length
+    if head.status == 200:
+        size = length if length is not None else (pin.size if pin is not None else None)
+        if size is None:
+            raise Unsupported(f"the answer for {key} does not say how long it is", status=200, key=key)
+        if ranged and (start > 0 or (end is not None and end < size)):
+            raise Unsupported(f"the server ignored the range that was asked of {key}", status=200, key=key)
+        return size, size
+    match = _RANGE.fullmatch(head.headers.get(b"content-range", b""))
+    if not ranged or match is None:
+        raise _misfit(key, pin, f"an answer with status {head.status} that does not fit the request for {key}")
+    first, last = int(match[1]), int(match[2])
+    if match[3] != b"*":
+        size = int(match[3])
+    elif pin is not None:
+        size = pin.size
+    else:
+        raise Unsupported(f"the answer for {key} does not say how long the object is", status=206, key=key)
+    if pin is not None and size != pin.size:
+        raise ObjectChanged(f"{key} has {size} bytes now, not {pin.size}", key=key)
+    expected = size - 1 if end is None else min(end, size) - 1
+    if first != start or last != expected or (length is not None and length != last - first + 1):
+        text = match[0].decode("ascii")
+        raise _misfit(key, pin, f"asked for bytes {start}-{expected} of {key}, the answer has {text}")
+    return size, last - first + 1
+
+
+def _misfit(key: str, pin: RemoteObject | None, message: str) -> ObjectChanged | Transient:
+    return Transient(message, key=key) if pin is None else ObjectChanged(message, key=key)
+
+
+def check_pin(seen: RemoteObject, pin: RemoteObject | None, version_id: str | None) -> None:
+    """Raise ObjectChanged where an answer is not about the pinned object."""
+    if pin is not None:
+        if seen.etag != pin.etag:
+            raise ObjectChanged(f"{seen.key} has the ETag {seen.etag} now, not {pin.etag}", now=seen.etag, key=seen.key)
+        if seen.size != pin.size:
+            raise ObjectChanged(f"{seen.key} has {seen.size} bytes now, not {pin.size}", now=seen.etag, key=seen.key)
+    if version_id is not None and seen.version_id != version_id:
+        raise ObjectChanged(
+            f"asked for version {version_id} of {seen.key}, the answer has {seen.version_id}",
+            now=seen.etag,
+            key=seen.key,
+        )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _checksum(headers: dict[bytes, bytes]) -> Checksum | None:
+    """`x-amz-checksum-<algorithm>` and `-type`. Of several the first that the server names is taken: S3 stores one."""
+    for name, value in headers.items():
+        if name.startswith(_CHECKSUM):
+            algorithm = name[len(_CHECKSUM) :]
+            if algorithm in _NOT_A_VALUE:
+                continue
+            text = value.decode("latin-1")
+            kind = headers.get(b"x-amz-checksum-type")
+            if kind is None:
+                kind = b"COMPOSITE" if "-" in text else b"FULL_OBJECT"  # base64 has no dash
+            return Checksum(algorithm.decode("ascii").upper(), text, COMPOSITE if kind == b"COMPOSITE" else FULL_OBJECT)
+    return None
+
+
+def parse_date(value: bytes) -> float | None:
+    """An HTTP date (RFC 9110, IMF-fixdate) as epoch seconds; None for anything else."""
+    match = _DATE.fullmatch(value)
+    if match is None:
+        return None
+    month = _MONTHS.get(match[2])
+    if month is None:
+        return None
+    day, _, year, hour, minute, second = (match[n] for n in range(1, 7))
+    return float(timegm((int(year), month, int(day), int(hour), int(minute), int(second), 0, 0, 0)))

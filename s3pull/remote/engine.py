@@ -1,0 +1,342 @@
+"""`SocketStore`: the `Store` contract over our own connections.
+
+One call is one thread, one connection, one blocking exchange. What goes wrong is sorted by `_Recovery`:
+
+    | what came                                   | what is done                                                     |
+    |---------------------------------------------|------------------------------------------------------------------|
+    | Transient                                   | try again while `Patience` lasts                                 |
+    | TokenExpired                                | one `CredentialSource.renew`, one more try                       |
+    | 403 within 60 s of the credentials' end     | the same: a session that ends is not always called expired       |
+    | WrongRegion that names another region       | resolve the endpoint again (two times at most), and remember it  |
+    | anything else                               | final                                                            |
+
+Redirects are never followed: a Location can name any host, and the next request carries a signature.
+
+This module knows nothing of files, parts or checksums' values.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from s3pull.errors import AccessDenied, S3pullError, TokenExpired, Transient, Unsupported, UsageError, WrongRegion
+from s3pull.objects import Access, Credentials, CredentialSource, Endpoint, RemoteObject
+from s3pull.remote import endpoint as endpoints
+from s3pull.remote.answers import check_pin, describe, extent, quote_etag
+from s3pull.remote.bodies import SocketBody, read_document
+from s3pull.remote.connection import Connection, DiedIdle
+from s3pull.remote.failures import MAX_DOCUMENT, from_response
+from s3pull.remote.heads import Head
+from s3pull.remote.listing import MAX_PAGE, Page, Progress, page_query, parse_page
+from s3pull.remote.ratelimit import RateLimit
+from s3pull.remote.retry import Patience
+from s3pull.remote.routes import Kind, Request, Route
+from s3pull.remote.signing import encode_key, encode_query
+from s3pull.remote.tls import make_context
+
+T = TypeVar("T")
+
+#: a bare 403 this close to the session's end is taken for its end
+_NEAR_EXPIRY_SECONDS = 60.0
+_MAX_REROUTES = 2
+_ONE_BYTE = b"range: bytes=0-0\r\n"
+
+
+def open_store(
+    access: Access,
+    credentials: CredentialSource,
+    *,
+    endpoint: Endpoint | None,
+    remember: Callable[[Endpoint], None],
+    environ: Mapping[str, str],
+    limit_rate: float | None = None,
+    silence: float = 30.0,
+) -> SocketStore:
+    """The store for `access`. `endpoint` is what an earlier run was told by `remember`; None asks botocore.
+
+    `limit_rate` is bytes a second over all threads, `silence` the seconds without a byte after which a read is given
+    up. Raises UsageError (bucket, region, profile, endpoint URL, proxy, CA bundle, plain http).
+    """
+    if endpoint is None:
+        endpoint = endpoints.resolve(access, None)
+        remember(endpoint)
+    else:
+        endpoints.check_scheme(endpoint, access)
+    limit = None if limit_rate is None else RateLimit(limit_rate)
+    return SocketStore(access, credentials, endpoint, remember, environ, limit, silence=silence)
+
+
+class SocketStore:
+    """See `s3pull.remote.store.Store`, which is the law here. `patience` is shared with the callers' own retries."""
+
+    def __init__(
+        self,
+        access: Access,
+        credentials: CredentialSource,
+        endpoint: Endpoint,
+        remember: Callable[[Endpoint], None],
+        environ: Mapping[str, str],
+        limit: RateLimit | None = None,
+        *,
+        silence: float = 30.0,
+        patience: Patience | None = None,
+        resolve: Callable[[Access, str | None], Endpoint] = endpoints.resolve,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.patience = patience if patience is not None else Patience()
+        self._access = access
+        self._credentials = credentials
+        self._remember = remember
+        self._environ = environ
+        self._limit = limit
+        self._silence = silence
+        self._resolve = resolve
+        self._clock = clock
+        self._context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+        self._interrupted = False
+        self._route = self._new_route(endpoint)
+        self._routes = [self._route]
+
+    # --- the contract --------------------------------------------------------------------------------------
+
+    def head(
+        self, key: str, *, version_id: str | None = None, part: int | None = None, checksum: bool = False
+    ) -> RemoteObject:
+        """See `Store.head`."""
+        query = b""
+        if version_id is not None or part is not None:
+            pairs = [] if version_id is None else [("versionId", version_id)]
+            query = encode_query(pairs if part is None else [*pairs, ("partNumber", str(part))])
+        request = Request(b"HEAD", key, b"/" + encode_key(key), query, Kind.CHECKSUM if checksum else Kind.PLAIN)
+
+        def take(route: Route, connection: Connection, head: Head) -> RemoteObject:
+            _settle(route, connection, head)
+            if head.length is None:
+                raise Unsupported(f"the answer for {key} does not say how long it is", status=head.status, key=key)
+            seen = describe(key, head, head.length)
+            check_pin(seen, None, version_id)
+            return seen
+
+        return self._answer(request, take)
+
+    def get(
+        self,
+        key: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        pin: RemoteObject | None = None,
+        version_id: str | None = None,
+        checksum: bool = False,
+    ) -> SocketBody:
+        """See `Store.get`."""
+        if start < 0 or (end is not None and end <= start):
+            raise UsageError(f"the range {start}-{end} of {key} is empty", key=key)
+        ranged = start > 0 or end is not None
+        lines = b""
+        if ranged:
+            lines = b"range: bytes=%d-\r\n" % start if end is None else b"range: bytes=%d-%d\r\n" % (start, end - 1)
+        if pin is not None:
+            match = quote_etag(pin.etag)
+            if match is not None:
+                lines += b"if-match: " + match.encode("ascii") + b"\r\n"
+        query = b"" if version_id is None else encode_query([("versionId", version_id)])
+        kind = Kind.CHECKSUM if checksum else Kind.PLAIN
+
+        def take(route: Route, connection: Connection, head: Head) -> SocketBody:
+            try:
+                size, length = extent(key, head, start, end, ranged=ranged, pin=pin)
+                seen = describe(key, head, size)
+                check_pin(seen, pin, version_id)
+                return SocketBody(seen, length, connection, route.pool, head, self._limit)
+            except BaseException:
+                route.pool.drop(connection)
+                raise
+
+        return self._answer(Request(b"GET", key, b"/" + encode_key(key), query, kind, lines), take)
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[list[RemoteObject]]:
+        """See `Store.list`."""
+        progress = Progress()
+        token: str | None = None
+        while True:
+            query = page_query(prefix, start_after, token)
+            page = self._answer(Request(b"GET", None, b"", query, Kind.LIST), self._take_page)
+            progress.check(page)
+            if page.objects:
+                yield page.objects
+            token = page.token
+            if token is None:
+                return
+
+    def interrupt(self) -> None:
+        """See `Store.interrupt`."""
+        with self._lock:
+            self._interrupted = True
+            routes = list(self._routes)
+        self.patience.interrupt()
+        if self._limit is not None:
+            self._limit.interrupt()
+        for route in routes:
+            route.pool.interrupt()
+
+    def close(self) -> None:
+        """See `Store.close`. Bodies that are still open see Cancelled."""
+        self.interrupt()
+
+    # --- one request, to its end ---------------------------------------------------------------------------
+
+    def _answer(self, request: Request, take: Callable[[Route, Connection, Head], T]) -> T:
+        """Ask until there is an answer that `take` accepts, or an error that is final."""
+        recovery: _Recovery | None = None
+        while True:
+            route = self._route
+            credentials = self._credentials.current()
+            try:
+                connection, head = self._exchange(route, request, credentials)
+                result = take(route, connection, head)
+            except S3pullError as error:
+                if recovery is None:
+                    recovery = _Recovery(self)
+                recovery.mend(error, route, credentials)
+            else:
+                self.patience.succeeded()
+                return result
+
+    def _exchange(self, route: Route, request: Request, credentials: Credentials | None) -> tuple[Connection, Head]:
+        """One try: a 200 or 206 whose body is still to be read, or the error that the answer is."""
+        self.patience.wait_at_gate()
+        wire = route.wire(request, credentials)
+        pool = route.pool
+        connection = pool.take()
+        try:
+            try:
+                head = connection.ask(wire)
+            except DiedIdle:
+                pool.drop(connection)
+                connection = pool.take(fresh=True)
+                head = connection.ask(wire)
+        except BaseException:
+            pool.drop(connection)
+            raise
+        if head.status == 200 or head.status == 206:
+            return connection, head
+        raise self._failure(route, request, credentials, connection, head)
+
+    def _failure(
+        self, route: Route, request: Request, credentials: Credentials | None, connection: Connection, head: Head
+    ) -> S3pullError:
+        method = request.method.decode("ascii")
+        if request.method == b"HEAD":
+            _settle(route, connection, head)
+            if head.status in (400, 403):
+                reason = self._reason(route, request, credentials)
+                if reason is not None:
+                    return reason
+            body = b""
+        else:
+            body = read_document(connection, head, route.pool, MAX_DOCUMENT)
+        return from_response(method, request.key, self._access.bucket, head.status, head.headers, body)
+
+    def _reason(self, route: Route, request: Request, credentials: Credentials | None) -> S3pullError | None:
+        """A HEAD's refusal has no document: the same request as a GET of one byte tells why.
+
+        None where that is answered well.
+        """
+        lines = b"" if b"partNumber" in request.query else _ONE_BYTE
+        try:
+            connection, _ = self._exchange(route, request._replace(method=b"GET", lines=lines), credentials)
+        except S3pullError as error:
+            return None if error.status == 416 else error
+        route.pool.drop(connection)
+        return None
+
+    def _take_page(self, route: Route, connection: Connection, head: Head) -> Page:
+        document = read_document(connection, head, route.pool, MAX_PAGE)
+        if b"<Error>" in document[:1000]:  # S3 can find out that it failed after it said 200
+            raise from_response("GET", None, self._access.bucket, head.status, head.headers, document)
+        return parse_page(document)
+
+    # --- routes --------------------------------------------------------------------------------------------
+
+    def _new_route(self, endpoint: Endpoint) -> Route:
+        return Route(endpoint, self._access, self._environ, self._tls, silence=self._silence, clock=self._clock)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = make_context(self._access.ca_bundle, self._environ)
+        return self._context
+
+    def reroute(self, error: WrongRegion, wrong: Route) -> None:
+        """Go where `error` says, unless another thread went there already.
+
+        Raises `error` where it leads nowhere new.
+        """
+        with self._lock:
+            if self._route is not wrong:
+                return
+            if error.region is None or error.region == wrong.endpoint.region or wrong.endpoint.algorithm == "s3v4a":
+                raise error
+            try:
+                endpoint = self._resolve(self._access, error.region)
+            except UsageError:
+                raise error from None
+            if endpoint == wrong.endpoint:
+                raise error
+            route = self._new_route(endpoint)
+            if self._interrupted:
+                route.pool.interrupt()
+            self._routes.append(route)
+            self._route = route
+        wrong.pool.retire()
+        self._remember(endpoint)
+
+    def renew(self, error: S3pullError, refused: Credentials | None) -> None:
+        """Get other credentials than those that were refused. Raises `error` where there are none to renew."""
+        if refused is None:
+            raise error
+        self._credentials.renew(refused)
+
+    def near_expiry(self, credentials: Credentials | None) -> bool:
+        """True where a refusal may well be the end of the session."""
+        if credentials is None or credentials.expires is None:
+            return False
+        return self._clock() > credentials.expires - _NEAR_EXPIRY_SECONDS
+
+
+class _Recovery:
+    """What one call has tried already to get over its errors; the table stands at the head of this module."""
+
+    def __init__(self, store: SocketStore) -> None:
+        self._store = store
+        self._attempts = store.patience.attempts()
+        self._renewed = False
+        self._reroutes = 0
+
+    def mend(self, error: S3pullError, route: Route, credentials: Credentials | None) -> None:
+        """Do what makes another try worth while, or raise: `error`, or what went wrong in mending it."""
+        if isinstance(error, Transient):
+            self._attempts.failed(error)
+        elif isinstance(error, TokenExpired) or (type(error) is AccessDenied and self._store.near_expiry(credentials)):
+            if self._renewed:
+                raise error
+            self._renewed = True
+            self._store.renew(error, credentials)
+        elif isinstance(error, WrongRegion) and self._reroutes < _MAX_REROUTES:
+            self._reroutes += 1
+            self._store.reroute(error, route)
+        else:
+            raise error
+
+
+def _settle(route: Route, connection: Connection, head: Head) -> None:
+    """A HEAD's answer is over with its head."""
+    if head.keeps_alive and not connection.surplus:
+        route.pool.give(connection)
+    else:
+        route.pool.drop(connection)

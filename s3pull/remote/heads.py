@@ -1,0 +1,145 @@
+"""Response heads: bytes in, `Head` out. Strict, sans-I/O, and the same for every split of the input.
+
+    parse_head(buffer, start, stop) -> None                 more bytes are needed
+                                    -> (Head, end)          the body starts at `end`
+                                    -> raises Transient     these bytes can never become a head
+
+What is refused, because two readers could take it for two things (RFC 9112, sections 2.2, 5 and 6): folded lines,
+white space in or after a name, bare CR or LF and other control characters, two different Content-Lengths or one that
+is not a plain number, Content-Length together with Transfer-Encoding, any transfer coding but `chunked`. A garbled
+head may be a proxy's hiccup: it is worth another try on another connection, hence Transient.
+
+This module does not decide what an answer means, and it does not read bodies.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from s3pull.errors import Transient
+
+MAX_HEAD = 64 * 1024
+MAX_HEADERS = 200
+
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (.*))?", re.DOTALL)
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = bytes([*range(9), *range(10, 32), 127])
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+#: Headers of which a second, different value would leave the meaning open; others are joined with a comma.
+_SINGLE = frozenset(
+    {
+        b"content-length",
+        b"content-range",
+        b"etag",
+        b"last-modified",
+        b"location",
+        b"transfer-encoding",
+        b"x-amz-version-id",
+        b"x-amz-bucket-region",
+    }
+)
+#: Spelling on the wire -> lower case, for names that were found valid. Bounded: a server cannot make it grow for ever.
+_names: dict[bytes, bytes] = {}
+_MAX_NAMES = 1000
+
+
+class Head(NamedTuple):
+    """A status line and its headers; names are lower case, values without surrounding white space."""
+
+    status: int
+    reason: bytes
+    headers: dict[bytes, bytes]
+    minor: int = 1
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length, or None where the answer has none."""
+        value = self.headers.get(b"content-length")
+        return None if value is None else int(value)
+
+    @property
+    def chunked(self) -> bool:
+        return b"transfer-encoding" in self.headers
+
+    @property
+    def keeps_alive(self) -> bool:
+        """True where the connection may carry another request after this answer's body."""
+        options = self.headers.get(b"connection")
+        if options is None:
+            return self.minor == 1
+        tokens = {token.strip() for token in options.lower().split(b",")}
+        return b"close" not in tokens and (self.minor == 1 or b"keep-alive" in tokens)
+
+
+def parse_head(buffer: bytearray | bytes, start: int, stop: int) -> tuple[Head, int] | None:
+    """Read one head from `buffer[start:stop]`. Raises Transient where it is none; see the law above."""
+    end = buffer.find(b"\r\n\r\n", start, stop)
+    if end < 0:
+        if stop - start > MAX_HEAD:
+            raise _malformed("the head is longer than 64 KiB")
+        _refuse_early(buffer, start, stop)
+        return None
+    if end - start > MAX_HEAD:
+        raise _malformed("the head is longer than 64 KiB")
+    head = bytes(buffer[start:end])
+    lines = head.split(b"\r\n")
+    if len(lines) > MAX_HEADERS + 1:
+        raise _malformed("more than 200 headers")
+    if len(head.translate(None, _CONTROL)) != len(head) - 2 * (len(lines) - 1):
+        raise _malformed("control characters in the head")
+    match = _STATUS.fullmatch(lines[0])
+    if match is None:
+        raise _malformed(f"no HTTP status line but {lines[0][:40]!r}")
+    headers: dict[bytes, bytes] = {}
+    for line in lines[1:]:
+        raw, colon, value = line.partition(b":")
+        name = _names.get(raw) or _new_name(raw, colon)
+        if not colon:
+            raise _malformed("a header line without a colon")
+        value = value.strip(b" \t")
+        if name in headers:
+            value = _joined(name, headers[name], value)
+        headers[name] = value
+    _check_framing(headers)
+    return Head(int(match[2]), match[3] or b"", headers, 1 if match[1] == b"1" else 0), end + 4
+
+
+def _refuse_early(buffer: bytearray | bytes, start: int, stop: int) -> None:
+    """Do not wait for the end of something that already is no head (a TLS alert, an HTML page, SSH)."""
+    begin = bytes(buffer[start : min(stop, start + 7)])
+    if not b"HTTP/1.".startswith(begin):
+        raise _malformed(f"no HTTP status line but {begin!r}")
+
+
+def _new_name(raw: bytes, colon: bytes) -> bytes:
+    if not colon or _NAME.fullmatch(raw) is None:
+        raise _malformed(f"a bad header name {raw[:40]!r}")
+    name = raw.lower()
+    if len(_names) < _MAX_NAMES:
+        _names[raw] = name
+    return name
+
+
+def _joined(name: bytes, first: bytes, second: bytes) -> bytes:
+    if name not in _SINGLE:
+        return first + b", " + second
+    if first != second:
+        raise _malformed(f"two different {name.decode()} headers")
+    return first
+
+
+def _check_framing(headers: dict[bytes, bytes]) -> None:
+    length = headers.get(b"content-length")
+    coding = headers.get(b"transfer-encoding")
+    if length is not None and _LENGTH.fullmatch(length) is None:
+        raise _malformed(f"a bad content-length {length[:40]!r}")
+    if coding is not None:
+        if length is not None:
+            raise _malformed("both content-length and transfer-encoding")
+        if coding.lower() != b"chunked":
+            raise _malformed(f"a transfer-encoding {coding[:40]!r} that nobody asked for")
+
+
+def _malformed(what: str) -> Transient:
+    return Transient(f"malformed answer: {what}")

@@ -1,0 +1,207 @@
+"""ListObjectsV2 pages: XML straight into `RemoteObject` tuples, and the law of going from page to page.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. Keys are percent-decoded only where the answer
+says that it encoded them (EncodingType). A listing never tells a checksum's value, only its algorithm, which is
+ignored here.
+
+What would make a listing endless or wrong is an error by name: a continuation token or a page seen before,
+IsTruncated without a token, pages that stay empty, no ListBucketResult at all, an object without key, size or ETag. A
+document that breaks off is Transient: it is asked for again. Entities and DTDs are refused.
+
+This module sends nothing. `delimiter` and `max-keys` are never asked for: policies can make conditions on them.
+"""
+
+from __future__ import annotations
+
+from calendar import timegm
+from typing import Any, NamedTuple
+from urllib.parse import unquote_plus
+from xml.parsers import expat
+
+from s3pull.errors import ServiceError, Transient
+from s3pull.objects import RemoteObject
+from s3pull.remote.answers import strip_etag
+from s3pull.remote.signing import encode_query
+
+#: 1,000 keys of 1,024 bytes, each percent-encoded, with all their metadata, are below 5 MB.
+MAX_PAGE = 16 * 1024 * 1024
+_MAX_EMPTY_PAGES = 1000
+_NO_FIELDS: dict[str, str] = {}
+
+
+class Page(NamedTuple):
+    """`token` asks for the page after this one; None: this was the last."""
+
+    objects: list[RemoteObject]
+    token: str | None
+
+
+def page_query(prefix: str, start_after: str, token: str | None) -> bytes:
+    """The query of one page. `prefix` is always sent, exactly as given, because policies make conditions on it."""
+    pairs = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
+    if token is not None:
+        pairs.append(("continuation-token", token))
+    elif start_after:
+        pairs.append(("start-after", start_after))
+    return encode_query(pairs)
+
+
+def parse_page(document: bytes) -> Page:
+    """Read one page. Raises Transient for XML that breaks off, ServiceError for what is no listing."""
+    reader = _PageReader()
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.buffer_size = 64 * 1024
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.text
+    parser.StartDoctypeDeclHandler = _refuse
+    try:
+        parser.Parse(document, True)
+    except expat.ExpatError as error:
+        raise Transient(f"malformed listing: {error}") from None
+    return reader.page()
+
+
+def _refuse(*_: Any) -> None:
+    raise ServiceError("malformed listing: a document type, which no listing has")
+
+
+class _PageReader:
+    """Handlers for expat. Per key this runs some twenty times, so it does no more than remember texts by name."""
+
+    def __init__(self) -> None:
+        self._path: list[str] = []
+        self._text = ""
+        self._fields: dict[str, str] = {}
+        self._top: dict[str, str] = {}
+        self._found: list[dict[str, str]] = []
+
+    def start(self, name: str, _: object) -> None:
+        self._path.append(name)
+        self._text = ""
+        if name == "Contents":
+            self._fields = {}
+        elif len(self._path) > 8:
+            raise ServiceError("malformed listing: nested too deeply")
+
+    def text(self, data: str) -> None:
+        self._text += data
+
+    def end(self, name: str) -> None:
+        path = self._path
+        path.pop()
+        if name == "Contents":
+            self._found.append(self._fields)
+        elif len(path) >= 2:
+            self._fields[name] = self._text
+        elif path:
+            self._top[name] = self._text
+        elif name != "ListBucketResult":
+            raise ServiceError(f"malformed listing: the document is a {name[:40]}", code=self._top.get("Code"))
+        self._text = ""
+
+    def page(self) -> Page:
+        top = self._top
+        encoded = top.get("EncodingType") == "url"
+        objects = [_object(fields, encoded) for fields in self._found]
+        truncated = top.get("IsTruncated", "").strip()
+        if truncated not in ("true", "false"):
+            raise ServiceError("malformed listing: it does not say whether it is complete")
+        if truncated == "false":
+            return Page(objects, None)
+        token = top.get("NextContinuationToken")
+        if not token:
+            raise ServiceError("malformed listing: there is more, but no continuation token")
+        return Page(objects, token)
+
+
+def _object(fields: dict[str, str], encoded: bool) -> RemoteObject:
+    try:
+        key = fields["Key"]
+        size = fields["Size"]
+        etag = fields["ETag"]
+    except KeyError as error:
+        raise ServiceError(f"malformed listing: an object without {error.args[0]}") from None
+    if not size.isdecimal() or not size.isascii() or len(size) > 18:
+        raise ServiceError(f"malformed listing: {size[:40]!r} is no size")
+    if encoded:
+        key = _decode(key)
+    restoring = fields.get("IsRestoreInProgress")
+    return RemoteObject(
+        key,
+        int(size),
+        strip_etag(etag),
+        _time(fields.get("LastModified")),
+        None,
+        fields.get("StorageClass"),
+        None,
+        None,
+        None,
+        None if restoring is None else restoring == "false" and "RestoreExpiryDate" in fields,
+    )
+
+
+def _decode(key: str) -> str:
+    """S3 encodes a space as `+`, as HTML forms do.
+
+    Bytes that are no UTF-8 would make a key that cannot be asked for.
+    """
+    if "%" not in key and "+" not in key:
+        return key
+    try:
+        return unquote_plus(key, errors="strict")
+    except UnicodeDecodeError:
+        raise ServiceError(f"malformed listing: the key {key[:100]!r} is not UTF-8") from None
+
+
+_days: dict[str, int] = {}
+
+
+def _time(text: str | None) -> float | None:
+    """`2026-11-23T22:54:56.000Z` as epoch seconds; None for anything else.
+
+    Listings have few days, so these are remembered.
+    """
+    if text is None or len(text) < 20 or text[-1] != "Z" or text[10] != "T":
+        return None
+    try:
+        day = _days.get(text[:10])
+        if day is None:
+            if len(_days) > 10_000:
+                _days.clear()
+            day = _days[text[:10]] = timegm((int(text[:4]), int(text[5:7]), int(text[8:10]), 0, 0, 0))
+        return day + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + float(text[17:-1])
+    except ValueError:
+        return None
+
+
+class Progress:
+    """Sees every page of one listing and refuses what would go round in circles.
+
+    Keys of a listing are unique, so a page that starts with the first key of an earlier page is a repetition, in
+    whatever order the server lists. Only hashes are kept: 16 bytes or so for every thousand keys.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: set[int] = set()
+        self._first_keys: set[int] = set()
+        self._empty = 0
+
+    def check(self, page: Page) -> None:
+        """Raise ServiceError where `page` shows that the listing does not get on."""
+        if page.objects:
+            first = hash(page.objects[0].key)
+            if first in self._first_keys:
+                raise ServiceError(f"the listing repeats itself at {page.objects[0].key}")
+            self._first_keys.add(first)
+            self._empty = 0
+        else:
+            self._empty += 1
+            if self._empty > _MAX_EMPTY_PAGES:
+                raise ServiceError(f"the listing goes on for {_MAX_EMPTY_PAGES} pages without an object")
+        if page.token is not None:
+            token = hash(page.token)
+            if token in self._tokens:
+                raise ServiceError("the listing repeats a continuation token")
+            self._tokens.add(token)

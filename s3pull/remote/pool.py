@@ -1,0 +1,141 @@
+"""The open connections to one endpoint: kept alive, reused youngest first, watched.
+
+- A connection is handed out to one thread at a time and comes back only after an answer was read to its end.
+- One that was idle for long is closed rather than reused: S3 closes idle ones itself after a while.
+- The watchdog aborts connections that are silent in the middle of an exchange, and `interrupt` all of them.
+
+The pool does not bound their number: callers bring their own threads, each with one connection.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from s3pull.errors import Cancelled, Transient
+from s3pull.remote.connection import Connection
+from s3pull.remote.dial import Dialer
+
+IDLE_SECONDS = 20.0
+
+
+class Pool:
+    """`name` is the endpoint, for messages; `silence` the seconds after which a read without a byte is given up."""
+
+    def __init__(
+        self,
+        name: str,
+        dialer: Dialer,
+        *,
+        silence: float,
+        idle: float = IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._dialer = dialer
+        self._silence = silence
+        self._idle_seconds = idle
+        self._clock = clock
+        self._idle: deque[Connection] = deque()
+        self._lock = threading.Lock()
+        self._all: set[Connection] = set()
+        self._interrupted = False
+        self._retired = False
+        self._stop = threading.Event()
+        self._watchdog: threading.Thread | None = None
+
+    def take(self, *, fresh: bool = False) -> Connection:
+        """An open connection, a kept one unless `fresh`. Raises what opening raises; Cancelled after `interrupt`."""
+        if self._interrupted:
+            raise Cancelled("interrupted")
+        if not fresh:
+            try:
+                while True:
+                    connection = self._idle.pop()
+                    if self._clock() - connection.idle_since < self._idle_seconds:
+                        return connection
+                    self.drop(connection)
+            except IndexError:
+                pass
+        connection = Connection(self._name)
+        with self._lock:
+            if self._interrupted:
+                raise Cancelled("interrupted")
+            self._all.add(connection)
+            if self._watchdog is None:
+                self._watchdog = threading.Thread(target=self._watch, name="s3pull-watchdog", daemon=True)
+                self._watchdog.start()
+        try:
+            self._dialer.open(connection)
+        except BaseException:
+            self.drop(connection)
+            raise
+        return connection
+
+    def give(self, connection: Connection) -> None:
+        """Take back a connection whose answer was read to its end."""
+        if not connection.served:
+            self._dialer.remember_session(connection)
+        connection.served += 1
+        connection.idle_since = self._clock()
+        self._idle.append(connection)
+        if self._retired or self._interrupted:
+            self._close_idle()
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection that cannot be used again."""
+        with self._lock:
+            self._all.discard(connection)
+        connection.close()
+
+    def interrupt(self) -> None:
+        """Abort every connection under its user, who sees Cancelled; refuse new ones."""
+        self._stop.set()
+        with self._lock:
+            self._interrupted = True
+            connections = list(self._all)
+        for connection in connections:
+            connection.abort(Cancelled("interrupted"))
+        self._close_idle()
+
+    def retire(self) -> None:
+        """Keep no connection any more: requests go elsewhere by now. What is in use is watched on and then closed."""
+        self._retired = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            try:
+                self.drop(self._idle.pop())
+            except IndexError:
+                return
+
+    # --- the watchdog --------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        pause = min(1.0, self._silence / 4)
+        while not self._stop.wait(pause):
+            self.look()
+
+    def look(self) -> None:
+        """One round: abort what has been silent for too long, close what has been idle for too long."""
+        now = self._clock()
+        with self._lock:
+            connections = list(self._all)
+        for connection in connections:
+            beat, since = connection.seen
+            if connection.beat != beat:
+                connection.seen = (connection.beat, now)
+            elif beat % 2 and now - since >= self._silence:
+                connection.abort(Transient(f"no data for {self._silence:g} s from {self._name}"))
+        while self._idle:
+            try:
+                oldest = self._idle.popleft()
+            except IndexError:
+                return
+            if now - oldest.idle_since < self._idle_seconds:
+                self._idle.appendleft(oldest)
+                return
+            self.drop(oldest)

@@ -1,0 +1,110 @@
+"""AWS Signature Version 4 for S3, in the Authorization header.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html; held to botocore's S3SigV4Auth by a
+property test.
+
+Signed are `host` and every `x-amz-*` header, which is what S3 demands. Range, If-Match and User-Agent are not: an
+answer is checked against the pin anyway, and so the signed part of all requests of one kind is one constant text
+(`Plan`) into which only method, path, query and date are put. The body of every request is empty; paths are taken as
+given, never normalised.
+
+This module knows no S3 Express sessions (such buckets take plain SigV4 for the service `s3express`) and no SigV4A
+(`remote.sigv4a`).
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterable
+from hashlib import sha256
+from urllib.parse import quote, quote_from_bytes
+
+from s3pull.errors import UsageError
+from s3pull.objects import Credentials
+
+#: SHA-256 of nothing: the payload hash of a request without a body.
+EMPTY_HASH = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Plan:
+    """All requests of one kind: credentials, host and constant headers are fixed. Safe to share between threads."""
+
+    __slots__ = ("_after", "_authorization", "_before", "_constant", "_day", "_key", "_scope_tail", "_second")
+
+    def __init__(self, credentials: Credentials, region: str, service: str, host: str, headers: Headers) -> None:
+        named = {b"host": host.encode("ascii"), b"x-amz-content-sha256": EMPTY_HASH, b"x-amz-date": b""}
+        named.update((name.lower(), b" ".join(value.split())) for name, value in headers)
+        if credentials.token is not None:
+            named[b"x-amz-security-token"] = credentials.token.encode("utf-8")
+        names = sorted(named)
+        cut = names.index(b"x-amz-date")
+        signed = b";".join(names)
+        self._before = b"".join(b"%b:%b\n" % (name, named[name]) for name in names[:cut]) + b"x-amz-date:"
+        rest = b"".join(b"%b:%b\n" % (name, named[name]) for name in names[cut + 1 :])
+        self._after = b"\n%b\n%b\n%b" % (rest, signed, EMPTY_HASH)
+        self._constant = b"".join(b"%b: %b\r\n" % (name, named[name]) for name in names if name != b"x-amz-date")
+        self._key = (b"AWS4" + credentials.secret_key.encode("utf-8"), region.encode("ascii"), service.encode("ascii"))
+        self._scope_tail = b"/%b/%b/aws4_request" % self._key[1:]
+        access_key = credentials.access_key.encode("utf-8")
+        self._authorization = (
+            b"authorization: AWS4-HMAC-SHA256 Credential=" + access_key + b"/",
+            b", SignedHeaders=" + signed + b", Signature=",
+        )
+        self._second: tuple[int, bytes] = (-1, b"")
+        self._day: tuple[bytes, bytes] = (b"", b"")
+
+    def lines(self, method: bytes, path: bytes, query: bytes, now: float) -> bytes:
+        """The signed header lines, `authorization` and `host` included, each ended by CRLF. `now` is the epoch time."""
+        second, date = self._second
+        if second != int(now):
+            second = int(now)
+            date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)).encode("ascii")
+            self._second = (second, date)
+        day, key = self._day
+        if day != date[:8]:
+            day = date[:8]
+            key = _day_key(day, *self._key)
+            self._day = (day, key)
+        scope = day + self._scope_tail
+        canonical = b"%b\n%b\n%b\n%b%b%b" % (method, path, query, self._before, date, self._after)
+        digest = sha256(canonical).hexdigest().encode("ascii")
+        text = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (date, scope, digest)
+        signature = hmac.digest(key, text, "sha256").hex().encode("ascii")
+        first, last = self._authorization
+        return b"%bx-amz-date: %b\r\n%b%b%b%b\r\n" % (self._constant, date, first, scope, last, signature)
+
+
+def _day_key(day: bytes, secret: bytes, region: bytes, service: bytes) -> bytes:
+    key = secret
+    for text in (day, region, service, b"aws4_request"):
+        key = hmac.digest(key, text, "sha256")
+    return key
+
+
+def anonymous_lines(host: str, headers: Headers) -> bytes:
+    """The header lines of a request that nobody signs."""
+    lines = b"host: " + host.encode("ascii") + b"\r\n"
+    return lines + b"".join(b"%b: %b\r\n" % pair for pair in headers)
+
+
+def encode_key(key: str) -> bytes:
+    """A key as it stands in a path: percent-encoded once, `/` kept, nothing normalised.
+
+    Raises UsageError for no Unicode.
+    """
+    try:
+        raw = key.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"the key {key!r} is not valid Unicode and cannot be asked for", key=key) from None
+    return quote_from_bytes(raw, safe="/").encode("ascii")
+
+
+def encode_query(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """A query string in the canonical form that is both sent and signed: sorted, and every reserved character
+    encoded.
+    """
+    quoted = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in pairs)
+    return "&".join(f"{name}={value}" for name, value in quoted).encode("ascii")

@@ -6,7 +6,8 @@
     | whole     | 206    |                                | refused                                      |
     | [a, b)    | 206    | a - min(b, size)-1 / size      | that range                                   |
     | [a, b)    | 206    | another one, or none           | refused                                      |
-    | [a, b)    | 200    |                                | taken only where [a, b) is the whole object  |
+    | [a, b)    | 200    | a - min(b, size)-1 / size      | that range (rclone's server says it so)      |
+    | [a, b)    | 200    | none                           | taken only where [a, b) is the whole object  |
 
 "Refused" is ObjectChanged where there is a pin, else Transient. An answer that contradicts the pin in ETag, size or
 version is ObjectChanged: If-Match alone is not enough, because some servers ignore it.
@@ -87,15 +88,16 @@ def extent(
     Raises ObjectChanged, Transient, Unsupported.
     """
     length = head.length
-    if head.status == 200:
+    content_range = head.headers.get(b"content-range") if ranged else None
+    if head.status == 200 and content_range is None:
         size = length if length is not None else (pin.size if pin is not None else None)
         if size is None:
             raise Unsupported(f"the answer for {key} does not say how long it is", status=200, key=key)
         if ranged and (start > 0 or (end is not None and end < size)):
             raise Unsupported(f"the server ignored the range that was asked of {key}", status=200, key=key)
         return size, size
-    match = _RANGE.fullmatch(head.headers.get(b"content-range", b""))
-    if not ranged or match is None:
+    match = _RANGE.fullmatch(content_range or b"")
+    if match is None:
         raise _misfit(key, pin, f"an answer with status {head.status} that does not fit the request for {key}")
     first, last = int(match[1]), int(match[2])
     if match[3] != b"*":
@@ -103,7 +105,7 @@ def extent(
     elif pin is not None:
         size = pin.size
     else:
-        raise Unsupported(f"the answer for {key} does not say how long the object is", status=206, key=key)
+        raise Unsupported(f"the answer for {key} does not say how long the object is", status=head.status, key=key)
     if pin is not None and size != pin.size:
         raise ObjectChanged(f"{key} has {size} bytes now, not {pin.size}", key=key)
     expected = size - 1 if end is None else min(end, size) - 1

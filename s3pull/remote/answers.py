@@ -65,7 +65,7 @@ def describe(key: str, head: Head, size: int) -> RemoteObject:
         None if modified is None else parse_date(modified),
         _text(headers.get(b"x-amz-version-id")),
         _text(headers.get(b"x-amz-storage-class")),
-        _checksum(headers),
+        _checksum(headers, etag),
         _text(headers.get(b"x-amz-server-side-encryption")),
         int(parts) if parts is not None and parts.isdigit() else None,
         None if restore is None else b'ongoing-request="false"' in restore,
@@ -138,18 +138,24 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _checksum(headers: dict[bytes, bytes]) -> Checksum | None:
-    """`x-amz-checksum-<algorithm>` and `-type`. Of several the first that the server names is taken: S3 stores one."""
+def _checksum(headers: dict[bytes, bytes], etag: bytes) -> Checksum | None:
+    """`x-amz-checksum-<algorithm>` and `-type`. Of several the first that the server names is taken: S3 stores one.
+
+    Where no type is said, `-<parts>` makes a COMPOSITE (base64 has no dash); without it the value of a multipart
+    object may be either (some servers drop the `-<parts>`), so it says nothing.
+    """
     for name, value in headers.items():
         if name.startswith(_CHECKSUM):
             algorithm = name[len(_CHECKSUM) :]
             if algorithm in _NOT_A_VALUE:
                 continue
-            text = value.decode("latin-1")
             kind = headers.get(b"x-amz-checksum-type")
             if kind is None:
-                kind = b"COMPOSITE" if "-" in text else b"FULL_OBJECT"  # base64 has no dash
-            return Checksum(algorithm.decode("ascii").upper(), text, COMPOSITE if kind == b"COMPOSITE" else FULL_OBJECT)
+                if b"-" not in value and b"-" in etag:
+                    return None
+                kind = b"COMPOSITE" if b"-" in value else b"FULL_OBJECT"
+            kind_text = COMPOSITE if kind == b"COMPOSITE" else FULL_OBJECT
+            return Checksum(algorithm.decode("ascii").upper(), value.decode("latin-1"), kind_text)
     return None
 
 

@@ -24,11 +24,11 @@ import hashlib
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
-from typing import Protocol, Union
+from typing import Protocol
 
 from s3pull.objects import COMPOSITE, FULL_OBJECT, Checksum, RemoteObject
 
-Data = Union[bytes, bytearray, memoryview]
+Data = bytes | bytearray | memoryview
 
 #: bytes of a digest
 _CRC_BYTES = {"CRC64NVME": 8, "CRC32": 4, "CRC32C": 4}

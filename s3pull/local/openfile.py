@@ -1,0 +1,86 @@
+"""One open file: reading and writing at offsets from many threads, and copying a range to another.
+
+OSErrors leave it as they are: whoever calls knows which object to name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+
+_COPY_STEP = 64 * 1024 * 1024
+_COPY_BUFFER = 1024 * 1024
+_HAS_PREAD = hasattr(os, "pread") and hasattr(os, "pwrite") and hasattr(os, "preadv")
+#: copy_file_range is missing, or cannot do this pair of files: then the bytes go through us
+_CANNOT_COPY = frozenset({errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY})
+
+
+class OpenFile:
+    """A descriptor that is closed when the last who uses it lets go.
+
+    Were it closed under a write, its number could be another file's by then. `on_close` is called when it
+    is really closed.
+    """
+
+    __slots__ = ("_lock", "_on_close", "fd")
+
+    def __init__(self, fd: int, on_close: Callable[[], None] | None = None) -> None:
+        self.fd = fd
+        self._on_close = on_close
+        self._lock = None if _HAS_PREAD else threading.Lock()
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            self.close()
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+        if self._on_close is not None:
+            self._on_close()
+
+    def write_at(self, offset: int, data: memoryview) -> None:
+        if self._lock is None:
+            while True:
+                count = os.pwrite(self.fd, data, offset)
+                if count == len(data):
+                    return
+                data = data[count:]
+                offset += count
+        with self._lock:
+            os.lseek(self.fd, offset, os.SEEK_SET)
+            while len(data):
+                data = data[os.write(self.fd, data) :]
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        if self._lock is None:
+            return os.preadv(self.fd, [buffer], offset)
+        with self._lock:
+            os.lseek(self.fd, offset, os.SEEK_SET)
+            data = os.read(self.fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def copy_range(source: OpenFile, to: OpenFile, start: int, count: int) -> None:
+    """Copy `count` bytes at `start` to the same place, or as many as there are. Shared extents where there are any."""
+    at, end = start, start + count
+    if hasattr(os, "copy_file_range"):
+        try:
+            while at < end:
+                done = os.copy_file_range(source.fd, to.fd, min(_COPY_STEP, end - at), at, at)
+                if not done:
+                    break
+                at += done
+        except OSError as error:
+            if error.errno not in _CANNOT_COPY:
+                raise
+    buffer = memoryview(bytearray(min(_COPY_BUFFER, max(end - at, 1))))
+    while at < end:
+        done = source.read_at(at, buffer[: min(len(buffer), end - at)])
+        if not done:
+            return
+        to.write_at(at, buffer[:done])
+        at += done

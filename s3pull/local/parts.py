@@ -1,0 +1,387 @@
+"""The part file of one large object: one inode, one writer, from its first byte to its final name.
+
+Two writers on one inode would break the promise: one may verify and rename it while the other, still holding it, writes
+a flipped bit. So a part is taken over by renaming it only when its owner is provably dead; from any other owner's part
+what it claims is copied into a new one. In both cases nothing counts until it was hashed here, from our own inode.
+
+What is not done here: which bytes to fetch, whether the whole is the object (`pull`), small files (`settle`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from s3pull.errors import Cancelled, ObjectError
+from s3pull.local import owner
+from s3pull.local.checkpoint import Claim, Header, Running, claims, header_line, longest_match, record, seed_of
+from s3pull.local.durability import sync_data, sync_file
+from s3pull.local.names import OWN_PREFIX
+from s3pull.local.openfile import OpenFile, copy_range
+from s3pull.local.oserrors import data_error
+from s3pull.local.owner import LOG_SUFFIX, PartName, State
+from s3pull.local.tree import Directory, FileStat, nanoseconds
+
+#: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
+UNKNOWN_AGE = 7 * 86400.0
+_LARGEST_LOG = 64 * 1024 * 1024
+
+#: the parts that this process has open: the names in it are not free to be taken by another thread
+_open_here: set[str] = set()
+
+
+class Candidate(NamedTuple):
+    """A part with a readable log. `claimed` is how many bytes the log says are there; nothing is proven yet."""
+
+    name: PartName
+    state: State
+    header: Header
+    segments: dict[int, list[Claim]]
+    claimed: int
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be taken over by renaming: its owner is dead, or is this process and has closed it."""
+        return self.state is State.DEAD or (self.state is State.SELF and self.name.part not in _open_here)
+
+
+def find(directory: Directory, ident: str) -> list[Candidate]:
+    """The parts of this ident in `directory`, the one with the most claimed bytes first. One scan."""
+    found = []
+    for name in directory.names(f"{OWN_PREFIX}-{ident}-"):
+        facts = owner.parse(name)
+        if facts is None or not facts.log:
+            continue
+        log = _read_log(directory, name)
+        if log is None:
+            continue
+        header, segments, _ = claims(log)
+        if header is not None:
+            claimed = sum(max(claim.done for claim in of) for of in segments.values())
+            found.append(Candidate(facts, owner.state(facts.token), header, segments, claimed))
+    return sorted(found, key=lambda candidate: (candidate.claimed, candidate.free), reverse=True)
+
+
+class PartFile:
+    """An open part file with its log. `header` is how it is cut: an adopted part keeps the cut it was begun with.
+
+    `write_at`, `read_at`, `checkpoint`, `datasync` and `resume` (of different segments) may be called from many
+    threads; once it is closed they raise Cancelled. All raise DiskError; ObjectError where the file system takes no
+    file so big.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        final_name: str,
+        name: str,
+        header: Header,
+        files: tuple[OpenFile, OpenFile, OpenFile | None],
+        segments: dict[int, list[Claim]],
+    ) -> None:
+        self.directory = directory
+        self.final_name = final_name
+        self.name = name
+        self.header = header
+        self._part: OpenFile | None = files[0]
+        self._log: OpenFile | None = files[1]
+        self._source = files[2]
+        self._segments = segments
+        self._seed = seed_of(header)
+
+    @classmethod
+    def open(
+        cls, directory: Directory, final_name: str, header: Header, usable: Callable[[Header], bool] = lambda _: True
+    ) -> PartFile:
+        """Go on from the best part of this object that is there, else begin. `usable` may turn a part's cut down."""
+        ident = owner.part_ident(header.key, header.etag, header.size, final_name)
+        for candidate in find(directory, ident):
+            if candidate.header[:3] == header[:3] and candidate.claimed and usable(candidate.header):
+                part = cls.adopt(directory, final_name, candidate)
+                if part is not None:
+                    return part
+        return cls.create(directory, final_name, ident, header)
+
+    @classmethod
+    def create(cls, directory: Directory, final_name: str, ident: str, header: Header) -> PartFile:
+        """Begin: a new sparse file of the final size."""
+        return cls._create(directory, final_name, ident, header, None, {})
+
+    @classmethod
+    def adopt(cls, directory: Directory, final_name: str, candidate: Candidate) -> PartFile | None:
+        """Go on from `candidate`; `claimed` says what there is to `resume`. None where it is gone, or not ours.
+
+        A free one is renamed; of another, what is claimed is copied as `resume` comes to it.
+        """
+        name, header, segments = candidate.name, candidate.header, dict(candidate.segments)
+        if not candidate.free:
+            source = _open_own(directory, name.part, write=False)
+            return cls._create(directory, final_name, name.ident, header, source, segments) if source else None
+        # The new log comes first: whenever this is killed, one whole pair of part and log is there.
+        new = owner.part_name(name.ident)
+        _open_here.add(new)
+        try:
+            log = _new_log(directory, new, header, segments)
+            part = _open_own(directory, new, write=True) if directory.rename(name.part, new) else None
+            if part is None:
+                directory.unlink(new + LOG_SUFFIX)
+                _open_here.discard(new)
+                return None
+            directory.unlink(name.name)
+            _resize(part, header.size, directory.path(final_name))
+        except BaseException:
+            _open_here.discard(new)
+            raise
+        return cls(directory, final_name, new, header, (part, log, None), segments)
+
+    @classmethod
+    def _create(
+        cls,
+        directory: Directory,
+        final_name: str,
+        ident: str,
+        header: Header,
+        source: OpenFile | None,
+        segments: dict[int, list[Claim]],
+    ) -> PartFile:
+        name = owner.part_name(ident)
+        _open_here.add(name)
+        try:
+            part = OpenFile(directory.create(name), functools.partial(_open_here.discard, name))
+            _resize(part, header.size, directory.path(final_name))
+            log = _new_log(directory, name, header, {})
+        except BaseException:
+            _open_here.discard(name)
+            directory.unlink(name)
+            directory.unlink(name + LOG_SUFFIX)
+            raise
+        return cls(directory, final_name, name, header, (part, log, source), segments)
+
+    # --- bytes ------------------------------------------------------------------------------------------
+
+    def write_at(self, offset: int, data: memoryview) -> None:
+        """Write all of `data` at `offset`."""
+        part = self._file()
+        try:
+            part.write_at(offset, data)
+        except OSError as error:
+            raise data_error(error, f"cannot write {self._path()!r}") from error
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Read what is written at `offset`; how many bytes, 0 at the end of the file."""
+        part = self._file()
+        try:
+            return part.read_at(offset, buffer)
+        except OSError as error:
+            raise data_error(error, f"cannot read {self._path()!r}") from error
+
+    def checkpoint(self, segment: int, done: int, crc: int) -> None:
+        """Note that the first `done` bytes of `segment` are written and have the running checksum `crc`."""
+        log = self._log
+        if log is None:
+            raise Cancelled(f"the part file of {self._path()!r} was closed")
+        try:
+            os.write(log.fd, record(self._seed, segment, done, crc))
+        except OSError as error:
+            raise data_error(error, f"cannot write the log of {self._path()!r}") from error
+
+    def datasync(self) -> None:
+        """Bound what a power cut can waste."""
+        sync_data(self._file().fd, self._path())
+
+    # --- going on ---------------------------------------------------------------------------------------
+
+    @property
+    def claimed(self) -> dict[int, int]:
+        """For each segment that is still to be resumed, the most bytes that are claimed of it."""
+        return {segment: max(claim.done for claim in of) for segment, of in list(self._segments.items())}
+
+    def resume(
+        self,
+        segment: int,
+        crc: Running,
+        *,
+        buffer: memoryview | None = None,
+        on_hashed: Callable[[int], None] | None = None,
+    ) -> Claim:
+        """How much of `segment` is there, proven by hashing it from our own disk, and its running checksum.
+
+        `crc` computes `header.algorithm`. Call it once a segment, before writing to it; `Claim(0, 0)` where there is
+        nothing. `on_hashed` is told the bytes of each piece.
+        """
+        claimed = self._segments.pop(segment, None)
+        if not claimed:
+            return Claim(0, 0)
+        start = segment * self.header.segment
+        source = self._source
+        if source is not None:
+            try:
+                copy_range(source, self._file(), start, max(claim.done for claim in claimed))
+            except OSError as error:
+                raise data_error(error, f"cannot copy to {self._path()!r}") from error
+
+        def read(at: int, into: memoryview) -> int:
+            return self.read_at(start + at, into)
+
+        proven = longest_match(claimed, read, crc, buffer=buffer, on_hashed=on_hashed)
+        if source is not None and proven.done:
+            self.checkpoint(segment, *proven)
+        return proven
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def finish(self, mtime: float | None, durable: bool) -> FileStat:
+        """Give the verified file its time (seconds since the epoch) and its final name; what it then looks like.
+
+        Data first, then the name, so that no power cut leaves the name on something else. All other threads are done
+        with it. Raises NameRefused where a folder has the final name: the part is then still there, closed.
+        """
+        part = self._file()
+        path = self._path()
+        when = nanoseconds(mtime) if mtime is not None else None
+        try:
+            if when is not None and os.utime in os.supports_fd:
+                os.utime(part.fd, ns=(when, when))
+            if durable:
+                sync_file(part.fd, path)
+            found = FileStat.of(os.fstat(part.fd))
+            part.close()  # network file systems report here what they could not write
+        except OSError as error:
+            raise data_error(error, f"cannot finish {path!r}") from error
+        self.close()
+        if mtime is not None and when is not None and os.utime not in os.supports_fd:
+            self.directory.set_mtime(self.name, mtime)
+            found = found._replace(mtime_ns=when)
+        if not self.directory.rename(self.name, self.final_name):
+            raise ObjectError(f"cannot finish {path!r}: somebody removed its part file")
+        if durable:
+            self.directory.sync()
+        self.directory.unlink(self.name + LOG_SUFFIX)
+        return found
+
+    def discard(self) -> None:
+        """Remove the part and its log."""
+        self.close()
+        self.directory.unlink(self.name)
+        self.directory.unlink(self.name + LOG_SUFFIX)
+
+    def close(self) -> None:
+        """Let go of the files and keep them: the next `open` goes on from them. Calls under way may still end."""
+        self._part = self._log = self._source = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _file(self) -> OpenFile:
+        part = self._part
+        if part is None:
+            raise Cancelled(f"the part file of {self._path()!r} was closed")
+        return part
+
+    def _path(self) -> str:
+        return self.directory.path(self.final_name)
+
+
+def sweep(directory: Directory, live_idents: Collection[str] = (), *, dead_age: float = 0.0) -> int:
+    """Remove what nobody will use of earlier runs' parts and logs in `directory`; how many files. Raises DiskError.
+
+    `dead_age` (seconds) spares younger parts of dead owners that could be resumed. Ages are by the file system's clock.
+
+    | owner         | files                          | removed when |
+    |---------------|--------------------------------|--------------|
+    | any           | ident is in `live_idents`      | never |
+    | SELF, ALIVE   |                                | never |
+    | DEAD          | a part without a log, or a log without a part | at once |
+    | DEAD          | a part with its log            | untouched for `dead_age` |
+    | UNKNOWN       |                                | untouched for 7 days |
+    """
+    names = {facts.name: facts for facts in map(owner.parse, directory.names(OWN_PREFIX + "-")) if facts is not None}
+    now: float | None = None
+    removed = 0
+    for facts in names.values():
+        state = owner.state(facts.token)
+        if facts.ident in live_idents or state in (State.SELF, State.ALIVE):
+            continue
+        pair = facts.part in names and facts.part + LOG_SUFFIX in names
+        age = UNKNOWN_AGE if state is State.UNKNOWN else dead_age if pair else 0.0
+        if age:
+            if now is None:
+                now = _clock(directory)
+            touched = [directory.touched(name) for name in (facts.part, facts.part + LOG_SUFFIX)]
+            if now - max((time for time in touched if time is not None), default=now) <= age:
+                continue
+        removed += directory.unlink(facts.name)
+    return removed
+
+
+def _clock(directory: Directory) -> float:
+    """Now, as the file system's server sees it."""
+    name = owner.part_name(owner.PROBE)
+    fd = directory.create(name)
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+        directory.unlink(name)
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def _resize(part: OpenFile, size: int, path: str) -> None:
+    """Sparse: preallocated zeros would look like data that was written."""
+    try:
+        os.ftruncate(part.fd, size)
+    except OSError as error:
+        raise data_error(error, f"cannot make {path!r} {size:,} bytes long") from error
+
+
+def _new_log(directory: Directory, name: str, header: Header, segments: dict[int, list[Claim]]) -> OpenFile:
+    seed = seed_of(header)
+    text = header_line(header) + b"".join(
+        record(seed, segment, *claim) for segment, of in segments.items() for claim in of
+    )
+    log = OpenFile(directory.append(name + LOG_SUFFIX))
+    try:
+        while text:
+            text = text[os.write(log.fd, text) :]
+    except OSError as error:
+        raise data_error(error, f"cannot write {directory.path(name + LOG_SUFFIX)!r}") from error
+    return log
+
+
+def _open_own(directory: Directory, name: str, *, write: bool) -> OpenFile | None:
+    """The file `name` if it is one that we could have made; nobody else's bytes, or second name, are trusted."""
+    fd = directory.open(name, write)
+    if fd is None:
+        return None
+    file = OpenFile(fd, functools.partial(_open_here.discard, name) if write else None)
+    return file if directory.can_own(os.fstat(fd)) else None
+
+
+def _read_log(directory: Directory, name: str) -> bytes | None:
+    file = _open_own(directory, name, write=False)
+    if file is None:
+        return None
+    try:
+        size = os.fstat(file.fd).st_size
+        if size > _LARGEST_LOG:
+            return None
+        text = bytearray(size)
+        count = 0
+        while count < size:
+            more = file.read_at(count, memoryview(text)[count:])
+            if not more:
+                break
+            count += more
+    except OSError as error:
+        raise data_error(error, f"cannot read {directory.path(name)!r}") from error
+    return bytes(text[:count])

@@ -1,0 +1,444 @@
+"""The destination as a tree of open directories. No component below the root is ever followed through a symbolic link.
+
+On POSIX every directory is opened from its parent's descriptor with O_NOFOLLOW, and files are named relative to their
+directory's descriptor: swapping a component for a link afterwards changes nothing. Windows has no such calls: there
+each component is looked at before it is used.
+
+What is not done here: which name belongs to which key (`names`), and how a file becomes whole (`parts`, `settle`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as stat_bits
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from s3pull.errors import NameRefused, NothingThere
+from s3pull.local import owner
+from s3pull.local.durability import sync_directory
+from s3pull.local.oserrors import data_error, name_error
+
+REGULAR = "regular"
+DIRECTORY = "directory"
+SYMLINK = "symlink"
+OTHER = "other"
+
+#: open directories that are kept for the next file
+_KEPT = 128
+_HAS_DIR_FD = os.open in os.supports_dir_fd
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+#: a planted FIFO must not block whoever opens it
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_OPEN_DIRECTORY = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
+#: reparse points that lead elsewhere; others (cloud files, deduplication) are ordinary files
+_LINK_TAGS = frozenset({0xA000000C, 0xA0000003})
+
+
+class FileStat(NamedTuple):
+    """What stands at a path, links not followed. `mtime_ns` is nanoseconds since the epoch."""
+
+    size: int
+    mtime_ns: int
+    kind: str
+
+    @property
+    def regular(self) -> bool:
+        return self.kind == REGULAR
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> FileStat:
+        return cls(found.st_size, found.st_mtime_ns, _kind(found))
+
+
+class Directory:
+    """One open directory. It stays open for as long as anybody holds it; many threads may use it.
+
+    Names are single components. Errors: NameRefused, DiskError; where said, None or False for "not there".
+    """
+
+    __slots__ = ("__weakref__", "_prefix", "_tree", "device", "fd", "relative")
+
+    def __init__(self, tree: Tree, relative: str, fd: int | None, path: str) -> None:
+        self._tree = tree
+        #: '/'-joined, '' for the root
+        self.relative = relative
+        #: None on Windows
+        self.fd = fd
+        self._prefix = "" if fd is not None else path + os.sep
+        self.device = os.fstat(fd).st_dev if fd is not None else Path(path).stat().st_dev
+
+    def __del__(self) -> None:
+        fd, self.fd = getattr(self, "fd", None), None
+        if fd is not None:
+            os.close(fd)
+
+    def path(self, name: str) -> str:
+        """For messages: where `name` is, below the root."""
+        return f"{self.relative}/{name}" if self.relative else name
+
+    def create(self, name: str) -> int:
+        """A descriptor of a new empty file, read and write, mode 0666 less the umask. Taken names are refused."""
+        try:
+            return os.open(self._at(name), _CREATE, 0o666, dir_fd=self.fd)
+        except OSError as error:
+            raise name_error(error, f"cannot create {self.path(name)!r}") from error
+
+    def open(self, name: str, write: bool = False) -> int | None:
+        """A descriptor of the regular file `name`, or None where there is none. Anything else there is refused."""
+        flags = (os.O_RDWR if write else os.O_RDONLY) | _NOFOLLOW | _NONBLOCK | _BINARY
+        try:
+            if self.fd is None:
+                self._tree.refuse_link(self._at(name), self.path(name))
+            fd = os.open(self._at(name), flags, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a FIFO or a socket without its other end
+                raise NameRefused(f"cannot open {self.path(name)!r}: it is no regular file") from error
+            raise name_error(error, f"cannot open {self.path(name)!r}") from error
+        if not stat_bits.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NameRefused(f"cannot open {self.path(name)!r}: it is no regular file")
+        return fd
+
+    def append(self, name: str) -> int:
+        """A descriptor of the new file `name` whose writes all go to its end."""
+        try:
+            return os.open(self._at(name), _CREATE | os.O_APPEND, 0o666, dir_fd=self.fd)
+        except OSError as error:
+            raise name_error(error, f"cannot create {self.path(name)!r}") from error
+
+    def rename(self, old: str, new: str) -> bool:
+        """Put `old` at `new`, replacing a file or link there in one step. False where there is no `old`."""
+        try:
+            os.replace(self._at(old), self._at(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            found = self.stat(new)
+            if found is not None and found.kind == DIRECTORY:
+                raise NameRefused(f"cannot write {self.path(new)!r}: a folder stands there") from error
+            raise name_error(error, f"cannot rename to {self.path(new)!r}") from error
+        return True
+
+    def unlink(self, name: str) -> bool:
+        """Remove the file `name`; False where there is none."""
+        try:
+            os.unlink(self._at(name), dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise name_error(error, f"cannot remove {self.path(name)!r}") from error
+        return True
+
+    def stat(self, name: str) -> FileStat | None:
+        """What is at `name`, links not followed, or None."""
+        try:
+            return FileStat.of(os.stat(self._at(name), dir_fd=self.fd, follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise name_error(error, f"cannot look at {self.path(name)!r}") from error
+
+    def touched(self, name: str) -> float | None:
+        """When `name` was last written or changed in any way (seconds since the epoch), or None where it is not."""
+        try:
+            found = os.stat(self._at(name), dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise name_error(error, f"cannot look at {self.path(name)!r}") from error
+        return max(found.st_mtime, found.st_ctime)
+
+    def set_mtime(self, name: str, mtime: float) -> None:
+        """Set the modification time (seconds since the epoch) of `name` by name."""
+        when = nanoseconds(mtime)
+        try:
+            if self.fd is None:
+                os.utime(self._at(name), ns=(when, when))
+            else:
+                os.utime(name, ns=(when, when), dir_fd=self.fd, follow_symlinks=False)
+        except OSError as error:
+            raise name_error(error, f"cannot set the time of {self.path(name)!r}") from error
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The names that begin with `prefix`, in one scan, in no order."""
+        try:
+            with _scan(self.fd, self._prefix) as entries:
+                return [entry.name for entry in entries if entry.name.startswith(prefix)]
+        except OSError as error:
+            raise name_error(error, f"cannot list {self.relative or '.'!r}") from error
+
+    def sync(self) -> None:
+        """Make the names in it durable, and its own name where it was made in this run."""
+        self._tree.sync_names(self)
+
+    def synced(self) -> None:
+        """Its own name was made durable by other means."""
+        self._tree.forget_fresh(self)
+
+    def can_own(self, found: os.stat_result) -> bool:
+        """Whether a file of ours would look like `found`: our user, no second name. Others' files are never adopted."""
+        if self.fd is None:
+            return True
+        return found.st_nlink == 1 and (found.st_uid == os.geteuid() or found.st_uid == self._tree.probed.uid)
+
+    def _at(self, name: str) -> str:
+        if "/" in name or name in ("", ".", ".."):
+            raise NameRefused(f"{name!r} is no name of a file")
+        return self._prefix + name
+
+
+class Probe(NamedTuple):
+    """What the file system does with a file of ours. `uid` differs from our own where a server maps it."""
+
+    folds: bool
+    uid: int
+
+
+class Tree:
+    """The tree below `root`, whose own components may be links: the user named it. Shared by many threads.
+
+    With `create` the root is made with its parents; without, a missing root is an empty tree. `durable` False: names
+    are never synced. Raises NameRefused, DiskError.
+    """
+
+    def __init__(self, root: Path, *, create: bool, durable: bool = True) -> None:
+        self.root = root
+        self._durable = durable
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Directory] = OrderedDict()
+        self._fresh: set[str] = set()
+        self._probed: Probe | None = None
+        if create:
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise name_error(error, f"cannot make {str(root)!r}") from error
+        self._root = self._open_root()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all directories; those that somebody holds stay open until he lets go too."""
+        with self._lock:
+            self._kept.clear()
+            self._root = None
+
+    def directory(self, relative: str, create: bool = True) -> Directory:
+        """The directory at `relative` ('' is the root), made with its parents (0777 less the umask) if `create`.
+
+        Raises NameRefused where something else stands in the way, NothingThere where it is missing and not to be made.
+        """
+        found = self._look_up(relative)
+        if found is not None:
+            return found
+        parts = relative.split("/")
+        depth = len(parts)
+        while found is None:
+            depth -= 1
+            found = self._look_up("/".join(parts[:depth]))
+        for part in parts[depth:]:
+            found = self._step(found, part, create)
+        return found
+
+    def stat(self, path: str) -> FileStat | None:
+        """What stands at `path`, links not followed; None for nothing. NameRefused where a parent is no folder."""
+        parent, _, name = path.rpartition("/")
+        try:
+            return self.directory(parent, create=False).stat(name)
+        except NothingThere:
+            return None
+
+    def free_bytes(self) -> int:
+        """Bytes that we may still write there."""
+        try:
+            if not _HAS_DIR_FD:
+                import shutil
+
+                return shutil.disk_usage(self.root).free
+            there = os.statvfs(self.root)
+        except OSError as error:
+            raise data_error(error, f"cannot ask {str(self.root)!r} for its free space") from error
+        return there.f_bavail * there.f_frsize
+
+    @property
+    def folds(self) -> bool:
+        """Whether two names that differ in case or Unicode form are one file. Creates and removes a file, once.
+
+        A tree without a root is judged by its platform.
+        """
+        return self.probed.folds if self._root is not None else sys.platform in ("darwin", "win32")
+
+    @property
+    def probed(self) -> Probe:
+        """What became of a file that was made to see; made once."""
+        if self._probed is None:
+            self._probed = self._probe(self.directory(""))
+        return self._probed
+
+    def sync_names(self, directory: Directory) -> None:
+        """fsync `directory` and, upwards, each parent in which a name was made that was not synced yet."""
+        relative = directory.relative
+        sync_directory(directory.fd, relative or ".")
+        while relative in self._fresh:
+            parent, _, _ = relative.rpartition("/")
+            sync_directory(self.directory(parent, create=False).fd, parent or ".")
+            self._fresh.discard(relative)
+            relative = parent
+
+    def forget_fresh(self, directory: Directory) -> None:
+        """The name of `directory` is durable."""
+        self._fresh.discard(directory.relative)
+
+    def refuse_link(self, path: str, shown: str) -> None:
+        """Where descriptors cannot guard us (Windows): raise NameRefused for a link or junction at `path`."""
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return
+        if stat_bits.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) in _LINK_TAGS:
+            raise NameRefused(f"cannot go through {shown!r}: it is a link")
+
+    def _open_root(self) -> Directory | None:
+        path = str(self.root)
+        try:
+            if not _HAS_DIR_FD:
+                if not stat_bits.S_ISDIR(self.root.stat().st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                return Directory(self, "", None, _long_path(path))
+            return Directory(self, "", os.open(path, _OPEN_DIRECTORY & ~_NOFOLLOW), path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise name_error(error, f"cannot open {path!r}") from error
+
+    def _look_up(self, relative: str) -> Directory | None:
+        if relative == "":
+            if self._root is None:
+                raise NothingThere(f"there is no folder {str(self.root)!r}")
+            return self._root
+        with self._lock:
+            found = self._kept.get(relative)
+            if found is not None:
+                self._kept.move_to_end(relative)
+            return found
+
+    def _keep(self, directory: Directory) -> Directory:
+        dropped = None  # let go of outside the lock: it may be the last one to hold it, and then it is closed
+        with self._lock:
+            kept = self._kept.setdefault(directory.relative, directory)
+            self._kept.move_to_end(directory.relative)
+            if len(self._kept) > _KEPT:
+                dropped = self._kept.popitem(last=False)
+        del dropped
+        return kept
+
+    def _step(self, parent: Directory, name: str, create: bool) -> Directory:
+        relative = parent.path(name)
+        at = parent._at(name)
+        for _ in range(3):  # it may be removed by somebody between making and opening
+            try:
+                return self._keep(self._open(parent, at, relative))
+            except FileNotFoundError:
+                if not create:
+                    raise NothingThere(f"there is no folder {relative!r}") from None
+            except OSError as error:
+                raise self._blocked(error, parent, name, relative) from error
+            try:
+                os.mkdir(at, 0o777, dir_fd=parent.fd)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise name_error(error, f"cannot make the folder {relative!r}") from error
+            if self._durable:
+                self._fresh.add(relative)
+        raise NameRefused(f"cannot make the folder {relative!r}: it is removed as often as it is made")
+
+    def _open(self, parent: Directory, at: str, relative: str) -> Directory:
+        if parent.fd is not None:
+            return Directory(self, relative, os.open(at, _OPEN_DIRECTORY, dir_fd=parent.fd), "")
+        self.refuse_link(at, relative)
+        if not stat_bits.S_ISDIR(os.lstat(at).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return Directory(self, relative, None, at)
+
+    @staticmethod
+    def _blocked(error: OSError, parent: Directory, name: str, relative: str) -> Exception:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            found = parent.stat(name)
+            what = "a symbolic link" if found is not None and found.kind == SYMLINK else "a file"
+            return NameRefused(f"cannot use the folder {relative!r}: {what} stands there")
+        return name_error(error, f"cannot open the folder {relative!r}")
+
+    @staticmethod
+    def _probe(directory: Directory) -> Probe:
+        name = owner.part_name(owner.PROBE)
+        suffix = "-\u00e9"
+        try:
+            fd = directory.create(name + suffix)
+        except NameRefused:  # a file system that holds ASCII alone
+            suffix = ""
+            fd = directory.create(name)
+        try:
+            uid = os.fstat(fd).st_uid
+            others = {name.upper() + suffix, name + suffix.replace("\u00e9", "e\u0301")} - {name + suffix}
+            folds = any(directory.stat(other) is not None for other in others)
+        finally:
+            os.close(fd)
+            directory.unlink(name + suffix)
+        return Probe(folds, uid)
+
+
+def nanoseconds(seconds: float) -> int:
+    """A time as `os.utime` wants it, whole seconds and milliseconds kept exact."""
+    return round(seconds * 1000) * 1_000_000
+
+
+@contextmanager
+def _scan(fd: int | None, path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Scan through a descriptor of its own: scans that share one would share its position."""
+    if fd is None:
+        with os.scandir(path) as entries:
+            yield entries
+        return
+    own = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
+    try:
+        with os.scandir(own) as entries:
+            yield entries
+    finally:
+        os.close(own)
+
+
+def _kind(found: os.stat_result) -> str:
+    if stat_bits.S_ISREG(found.st_mode):
+        return REGULAR
+    if stat_bits.S_ISDIR(found.st_mode):
+        return DIRECTORY
+    if stat_bits.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) in _LINK_TAGS:
+        return SYMLINK
+    return OTHER
+
+
+def _long_path(path: str) -> str:
+    """Windows: lift the limit of 260 characters. Elsewhere (tests of the path form) as it is."""
+    if os.name != "nt":
+        return path
+    full = str(Path(path).absolute())
+    return full if full.startswith("\\\\") else "\\\\?\\" + full

@@ -45,6 +45,7 @@ class Connection:
     __slots__ = (
         "_buffer",
         "_channel",
+        "_drained",
         "_lock",
         "_receive",
         "_reused",
@@ -67,6 +68,7 @@ class Connection:
         self.idle_since = 0.0
         self.served = 0  # answers read to their end
         self._reused = False
+        self._drained = True  # the last read got less than it had room for: nothing else had arrived
         self._lock = threading.Lock()
         self._verdict: S3pullError | None = None
         self._socket: socket.socket | None = None
@@ -185,6 +187,8 @@ class Connection:
 
     def readinto(self, buffer: memoryview) -> int:
         """Read some bytes of the body, those that came with the head first; 0 at the end of the stream."""
+        if self._verdict is not None:
+            raise self._verdict
         held = self._stop - self._start
         if held:
             count = min(held, len(buffer))
@@ -214,6 +218,8 @@ class Connection:
         """True where bytes lie ready beyond the end of the answer: it was longer than it announced."""
         if self._stop > self._start:
             return True
+        if self._drained:
+            return False
         channel = self._channel
         if isinstance(channel, socket.socket) and not isinstance(channel, ssl.SSLSocket):
             return _readable(channel)
@@ -230,6 +236,7 @@ class Connection:
             self.beat += 1
         if not count:
             self.check()
+        self._drained = count < len(buffer)
         return count
 
     def _broken(self, error: OSError | None) -> S3pullError:

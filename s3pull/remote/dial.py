@@ -10,6 +10,7 @@ This module reuses nothing but TLS sessions; keeping connections is the pool's w
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 import socket
 import ssl
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from s3pull.errors import ServiceError, Transient
+from s3pull.errors import S3pullError, ServiceError, Transient
 from s3pull.remote.addresses import Addresses, AddressInfo
 from s3pull.remote.connection import Channel, Connection
 from s3pull.remote.heads import Head, parse_head
@@ -82,6 +83,9 @@ class Dialer:
                 else:
                     raw = channel = self._wrap(connection, raw, self._context, self._host, self._session)
             raw.settimeout(None)
+        except S3pullError:
+            connection.check()  # an abort looks like a failed handshake
+            raise
         except OSError as error:
             connection.check()
             raise Transient(f"the connection to {self._peer} broke: {error.strerror or error}") from None
@@ -128,7 +132,7 @@ class Dialer:
             if code == 0:
                 return raw, ""
             connection.close()
-            return None, "timed out" if code == errno.ETIMEDOUT else _strerror(code)
+            return None, "timed out" if code == errno.ETIMEDOUT else os.strerror(code)
         except OSError as error:
             connection.close()
             return None, error.strerror or str(error)
@@ -206,9 +210,3 @@ def _refused(proxy: Proxy, head: Head, host: str) -> ServiceError:
     if head.status >= 500 or head.status == 429:
         return Transient(message, status=head.status)
     return ServiceError(message, hint="NO_PROXY names the hosts to be reached directly", status=head.status)
-
-
-def _strerror(code: int) -> str:
-    import os
-
-    return os.strerror(code)

@@ -1,6 +1,6 @@
 """What an answer that is not 2xx means: S3's code, or where there is none the status, to one of `s3pull.errors`.
 
-Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the denial texts in ACCESS (docs).
+Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the denial texts that S3 was seen to send.
 
     | code or status                                             | error                                   |
     |------------------------------------------------------------|-----------------------------------------|
@@ -184,7 +184,7 @@ def from_response(
     if status == 404:
         return NothingThere(f"nothing there: {what}", **facts)
     if status == 405:
-        return NothingThere(f"the latest version of {what} is a delete marker", **facts)
+        return NothingThere(f"{what} is a delete marker", **facts)
     if status in (401, 403) or code == "AccessDenied":
         return _denied(what, key, said, because, facts)
     if status == 407:

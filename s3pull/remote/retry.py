@@ -5,7 +5,9 @@ Law:
 1. The wait before try n+1 is random in [0, min(10 s, 0.1 s x 2^n)] (full jitter:
    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and at least the server's Retry-After
    (60 s at most).
-2. After 8 failures in a row without progress an operation is given up; `progressed` starts the count anew.
+2. An operation is given up after 8 failures in a row without progress, or after 3 and 60 s since the first of them
+   (each may have taken its 30 s of silence); `progressed` starts the count anew. Being asked to slow down is no
+   matter of time.
 3. All retries draw on one budget; what succeeds fills it again. On a dead network 256 workers so give up after about as
    many retries as one would make, rather than 256 times as many.
 4. 429 and 503 close a gate for everybody (`wait_at_gate`) and are counted in `throttles`, on which the scheduler
@@ -28,6 +30,7 @@ MAX_FAILURES = 8
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 10.0
 LONGEST_RETRY_AFTER = 60.0
+LONGEST_STRUGGLE = 60.0
 BUDGET = 1000.0
 FAILURE_COST = 5.0
 THROTTLE_COST = 1.0
@@ -85,9 +88,11 @@ class Patience:
         if self._interrupted.is_set():
             raise Cancelled("interrupted")
 
-    def _decide(self, failures: int, error: Transient) -> float:
-        """Seconds to wait after the `failures`th failure in a row, or -1 where it is enough."""
+    def _decide(self, failures: int, since: float, error: Transient) -> float:
+        """Seconds to wait after the `failures`th failure in a row, the first at `since`; -1 where it is enough."""
         if failures >= self._max_failures:
+            return -1.0
+        if failures >= 3 and not error.throttled and self._clock() - since >= LONGEST_STRUGGLE:
             return -1.0
         cost = THROTTLE_COST if error.throttled else FAILURE_COST
         wait = self._fraction() * min(LONGEST_WAIT, FIRST_WAIT * 2.0**failures)
@@ -106,11 +111,12 @@ class Patience:
 class Attempts:
     """The tries of one operation, used by one thread."""
 
-    __slots__ = ("_failures", "_patience")
+    __slots__ = ("_failures", "_patience", "_since")
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._failures = 0
+        self._since = 0.0
 
     def failed(self, error: Transient) -> None:
         """Sleep until the next try is due, or raise `error` where there will be none.
@@ -119,8 +125,10 @@ class Attempts:
         """
         if self._patience.interrupted:
             raise Cancelled("interrupted")
+        if not self._failures:
+            self._since = self._patience._clock()
         self._failures += 1
-        wait = self._patience._decide(self._failures, error)
+        wait = self._patience._decide(self._failures, self._since, error)
         if wait < 0:
             raise error
         self._patience.sleep(wait)

@@ -1,0 +1,138 @@
+"""Private files: mode 0600, replaced atomically, locked between processes. Knows nothing of what is in them.
+
+A lock is a courtesy that saves work (one STS call, one writer at a time); where the file system has none, work goes on
+without. Nothing here may rest the truth of a file on a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_WINDOWS = sys.platform == "win32"
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all, readable by the owner alone. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_private(path: Path, most: int) -> bytes:
+    """The content of a file that nobody else can have written or read.
+
+    Raises FileNotFoundError, OSError, and PermissionError with the reason as its text for a symbolic link, another
+    owner, a mode wider than 0600, anything but a regular file, or more than `most` bytes.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags)
+    except OSError:
+        if path.is_symlink():
+            raise PermissionError("is a symbolic link") from None
+        raise
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise PermissionError("is not a regular file")
+        if not _WINDOWS and status.st_uid != os.geteuid():
+            raise PermissionError("belongs to somebody else")
+        if not _WINDOWS and status.st_mode & 0o077:
+            raise PermissionError(f"is open to others (mode {stat.S_IMODE(status.st_mode):04o})")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise PermissionError("is too long")
+    return content
+
+
+def private_directory(path: Path) -> str | None:
+    """Make `path` if need be (0700); the reason why it cannot hold secrets, or None where it can."""
+    if not path.is_absolute():
+        return "there is no home directory"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        return f"{path}: {(error.strerror or 'cannot be made').lower()}"
+    if not stat.S_ISDIR(status.st_mode):
+        return f"{path}: not a directory"
+    if _WINDOWS:
+        return None
+    if status.st_uid != os.geteuid():
+        return f"{path} belongs to somebody else"
+    if status.st_mode & 0o022:
+        return f"{path} can be written by others"
+    if not os.access(path, os.W_OK | os.X_OK):
+        return f"{path}: permission denied"
+    return None
+
+
+@contextlib.contextmanager
+def hold(path: Path, patience: float, give_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    """Hold the lock `path` against other processes; yields whether it is held.
+
+    Waits at most `patience` seconds, or until `give_up` says that there is nothing left to wait for. Not held does
+    not mean that anything failed: the file system may have no locks, or the holder may hang.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        held = _wait(handle, patience, give_up)
+        yield held
+    finally:
+        # closing lets go of the lock, also when this process is killed
+        os.close(handle)
+
+
+def _wait(handle: int, patience: float, give_up: Callable[[], bool]) -> bool:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            if _try_lock(handle):
+                return True
+        except OSError:
+            return False
+        if time.monotonic() >= until or give_up():
+            return False
+        time.sleep(random.uniform(0.01, 0.05))  # noqa: S311
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,148 @@
+"""Reads the AWS profiles of `~/.aws/config` and `~/.aws/credentials` without botocore (0.3 s of a warm start).
+
+Follows botocore's `configloader`: `[profile NAME]`, `[default]`, `[sso-session NAME]`, `[services NAME]`, one level
+of nesting, `credentials` over `config`. It does not resolve credentials: `own` does, with botocore.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s3pull.errors import UsageError
+
+Section = Mapping[str, str | Mapping[str, str]]
+
+#: what makes a profile one that has credentials of its own
+CREDENTIAL_KEYS = (
+    "role_arn",
+    "aws_access_key_id",
+    "sso_session",
+    "sso_start_url",
+    "login_session",
+    "credential_process",
+    "web_identity_token_file",
+)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """All profiles as read. Sections may hold secrets: `repr` shows names only."""
+
+    profiles: Mapping[str, Section] = field(default_factory=dict, repr=False)
+    #: the part of `profiles` that stands in the credentials file
+    shared: Mapping[str, Section] = field(default_factory=dict, repr=False)
+    sso_sessions: Mapping[str, Section] = field(default_factory=dict, repr=False)
+    services: Mapping[str, Section] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Profiles({sorted(self.profiles)})"
+
+    def section(self, name: str) -> Section:
+        """The profile's settings; empty where there is no such profile."""
+        return self.profiles.get(name, {})
+
+    def value(self, name: str, key: str) -> str | None:
+        """One plain setting of a profile; None where it is missing, empty or nested."""
+        found = self.section(name).get(key)
+        return found if isinstance(found, str) and found else None
+
+    def require(self, name: str) -> None:
+        """Raises UsageError where there is no such profile."""
+        if name not in self.profiles:
+            near = difflib.get_close_matches(name, self.profiles, n=1)
+            hint = f"did you mean {near[0]}" if near else f"profiles: {', '.join(sorted(self.profiles)) or 'none'}"
+            raise UsageError(f"no AWS profile {name!r}", hint=hint)
+
+    def assumes_role(self, name: str) -> bool:
+        """True where the profile's role is to be assumed with other credentials (a web-identity one is not)."""
+        return bool(self.value(name, "role_arn")) and not self.value(name, "web_identity_token_file")
+
+    def has_credentials(self, name: str) -> bool:
+        """True where the profile itself says where credentials come from."""
+        return any(self.value(name, key) for key in CREDENTIAL_KEYS)
+
+    def chain(self, name: str) -> tuple[str, ...]:
+        """`name` and the profiles that it takes credentials from, in order. A profile may name itself, as in botocore.
+
+        Raises UsageError for a source_profile that does not exist, and for a circle.
+        """
+        names = [name]
+        while self.assumes_role(names[-1]):
+            source = self.value(names[-1], "source_profile")
+            if source is None or source == names[-1]:
+                break
+            self.require(source)
+            if source in names:
+                raise UsageError(f"AWS profiles go round in a circle: {' -> '.join([*names, source])}")
+            names.append(source)
+        return tuple(names)
+
+
+def chosen(environ: Mapping[str, str]) -> str:
+    """The profile that the environment names, or `default`; botocore's order."""
+    return environ.get("AWS_DEFAULT_PROFILE") or environ.get("AWS_PROFILE") or "default"
+
+
+def effective(profile: str | None, environ: Mapping[str, str]) -> str:
+    """The profile in force: the explicit one, else the environment's."""
+    return profile or chosen(environ)
+
+
+def load(environ: Mapping[str, str]) -> Profiles:
+    """Read both files; one that is missing or may not be read is empty, a malformed one raises UsageError."""
+    config = _sections(_path(environ.get("AWS_CONFIG_FILE") or "~/.aws/config"))
+    shared = _sections(_path(environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"))
+    profiles: dict[str, Section] = {}
+    sso_sessions: dict[str, Section] = {}
+    services: dict[str, Section] = {}
+    for title, section in config.items():
+        for kind, target in (("profile", profiles), ("sso-session", sso_sessions), ("services", services)):
+            if title.startswith(kind) and (name := _name(title)):
+                target[name] = section
+        if title == "default":
+            profiles[title] = section
+    for title, section in shared.items():
+        profiles[title] = {**profiles.get(title, {}), **section}
+    return Profiles(profiles, shared, sso_sessions, services)
+
+
+def _path(text: str) -> Path:
+    # os.path and not pathlib, whose expanduser raises where there is no home
+    return Path(os.path.expanduser(os.path.expandvars(text)))  # noqa: PTH111
+
+
+def _name(title: str) -> str | None:
+    try:
+        parts = shlex.split(title)
+    except ValueError:
+        return None
+    return parts[1] if len(parts) == 2 else None
+
+
+def _sections(path: Path) -> dict[str, dict[str, str | Mapping[str, str]]]:
+    parser = configparser.RawConfigParser()
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            parser.read_file(file)
+    except OSError:
+        return {}
+    except (configparser.Error, UnicodeDecodeError) as error:
+        # configparser's own message quotes the line, which may be a secret key
+        line = getattr(error, "lineno", None) or next((number for number, _ in getattr(error, "errors", ())), None)
+        where = f"{path}, line {line}" if line else str(path)
+        raise UsageError(f"cannot read the AWS configuration: {where} is malformed") from None
+    return {
+        title: {key: _nested(value) if value.startswith("\n") else value for key, value in parser.items(title)}
+        for title in parser.sections()
+    }
+
+
+def _nested(value: str) -> Mapping[str, str]:
+    pairs = (line.partition("=") for line in value.splitlines() if line.strip())
+    return {key.strip(): inner.strip() for key, _, inner in pairs}

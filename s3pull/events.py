@@ -35,7 +35,6 @@ class Reason(StrEnum):
     SAME_CHECKSUM = "same-checksum"  # its bytes were hashed and are the same
     SAME_TIME = "same-time"  # size and LastModified agree and nothing better can be had
     NO_CLOBBER = "no-clobber"  # --no-clobber and something is there
-    DRY_RUN = "dry-run"
     DIRECTORY = "directory"  # a `dir/` marker
 
 
@@ -54,6 +53,8 @@ class ObjectEvent:
     verified: bool = False
     reason: str | None = None
     error: S3pullError | None = None
+    #: what a `--dry-run` would do: `"event":"plan"`, so that no script takes it for done
+    planned: bool = False
 
     def json(self) -> JSON:
         """The line of the `--json` contract."""
@@ -66,7 +67,7 @@ class ObjectEvent:
             }
         return {
             "schema": SCHEMA,
-            "event": "object",
+            "event": "plan" if self.planned else "object",
             "action": str(self.action),
             "key": self.key,
             "path": self.path,

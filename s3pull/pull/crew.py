@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from s3pull.errors import Cancelled
 from s3pull.pull.pace import REQUEST_WEIGHT, Pace
 from s3pull.pull.progress import Meter, Progress
 
@@ -107,12 +108,15 @@ class Crew:
             raise self._error
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Drop what waits and interrupt what runs. Safe from any thread and more than once."""
+        """Drop what waits and interrupt what runs; `finish` raises the first `error` given, else Cancelled.
+
+        Safe from any thread and more than once.
+        """
         with self._wake:
             first = not self._stopping
             self._stopping = self._closed = True
             if self._error is None:
-                self._error = error
+                self._error = error or Cancelled("stopped")
             self._ready.clear()
             self._urgent.clear()
             self._wake.notify_all()

@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from s3pull.errors import Cancelled
 from s3pull.pull.crew import Crew
 from s3pull.pull.pace import Pace
 from s3pull.pull.progress import Progress
@@ -78,7 +79,8 @@ def test_stop_drops_what_waits():
     started.wait(5)
     team.stop()
     assert team.join(5)
-    team.finish()
+    with pytest.raises(Cancelled):
+        team.finish()
     assert done == []
 
 

@@ -1,0 +1,194 @@
+"""`s3pull get`: download an object, a tree or a glob."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.options import AccessChoice, Dest, FilterChoice, OutputChoice, Source, TransferChoice
+from s3pull.errors import DiskError, NothingThere, S3pullError, UsageError
+
+if TYPE_CHECKING:
+    from s3pull.cli.render import Output
+    from s3pull.cli.wiring import OpenSource
+    from s3pull.pull.source import Dest as ParsedDest
+
+app = new_app()
+_MOST_CONNECTIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class GetChoice(Choice):
+    """What `get` alone is asked."""
+
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")] = False
+    from_file: Annotated[
+        str | None,
+        typer.Option(
+            "--from-file", metavar="LIST", help="Keys below SOURCE, one a line, or ls --json lines; - is stdin."
+        ),
+    ] = None
+    version_id: Annotated[
+        str | None,
+        typer.Option("--version-id", metavar="ID", help="This version of one object (needs s3:GetObjectVersion)."),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that were changed here, too.")] = False
+    no_clobber: Annotated[bool, typer.Option("--no-clobber", help="Leave every file alone that is there.")] = False
+
+    def check(self) -> None:
+        """Raises UsageError where options contradict each other."""
+        if self.overwrite and self.no_clobber:
+            raise UsageError("--overwrite and --no-clobber contradict each other", hint="give one of them")
+        if self.version_id is not None and self.from_file is not None:
+            raise UsageError("--version-id goes with one exact key", hint="leave --from-file out")
+
+
+@command(app)
+def get(
+    source: Source,
+    dest: Dest = None,
+    *,
+    files: GetChoice,
+    filters: FilterChoice,
+    transfer: TransferChoice,
+    access: AccessChoice,
+    output: OutputChoice,
+) -> int:
+    """Download an object, a tree or a glob.
+
+    What is there and the same is skipped, what was cut off goes on where it stopped, and nothing carries its final
+    name before it was verified. Nothing is ever deleted.
+
+    \b
+      s3pull get acme:2026/report.csv         one object, to ./report.csv
+      s3pull get acme:2026/ data/             a tree, below data/
+      s3pull get 'acme:2026/*.parquet' data/  a glob (quote it)
+      s3pull get acme:big.tar - | tar x       to stdout
+    """
+    from s3pull.cli.render import Output
+    from s3pull.cli.wiring import open_source
+    from s3pull.pull.source import Into, parse_dest, parse_source
+
+    files.check()
+    spec = parse_source(source)
+    if files.from_file is not None and spec.path and not spec.path.endswith("/"):
+        raise UsageError("--from-file takes keys below a tree", hint=f"end the source in /: {source}/")
+    target = parse_dest(dest, spec, is_directory=dest is not None and dest != "-" and Path(dest).is_dir())
+    out = Output(output)
+    with open_source(access, source, out, limit_rate=transfer.limit_rate) as opened:
+        if target.into is Into.STDOUT:
+            return _to_stdout(opened, files, transfer, out)
+        with _lines(files.from_file) as lines:
+            return _to_files(opened, target, files, lines, filters, transfer, out)
+
+
+def _to_files(
+    opened: OpenSource,
+    target: ParsedDest,
+    files: GetChoice,
+    lines: Iterator[str] | None,
+    filters: FilterChoice,
+    transfer: TransferChoice,
+    out: Output,
+) -> int:
+    from s3pull.pull.get import Get, Order
+    from s3pull.pull.globs import Filters
+    from s3pull.pull.puller import Choices
+
+    order = Order(
+        spec=opened.spec,
+        dest=target,
+        prefix=opened.prefix,
+        choices=Choices(
+            overwrite=files.overwrite,
+            no_clobber=files.no_clobber,
+            require_checksum=transfer.require_checksum,
+            durable=transfer.durable,
+            fail_fast=transfer.fail_fast,
+            dry_run=files.dry_run,
+        ),
+        filters=Filters(filters.rules),
+        encode_names=transfer.encode_names,
+        version_id=files.version_id,
+        lines=lines,
+        jobs=transfer.jobs or _MOST_CONNECTIONS,
+    )
+    run = Get(order, opened.store, out.event)
+    error: S3pullError | None = None
+    with out.showing(run.progress):
+        try:
+            run.run()
+        except S3pullError as raised:
+            error = raised
+        except BaseException as raised:
+            error = _translated(raised)
+            if error is None:
+                raise
+    summary = opened.signed(run.summary(error))
+    if error is not None:
+        out.error(error)
+    out.summary(summary)
+    return summary.exit
+
+
+def _translated(raised: BaseException) -> S3pullError | None:
+    """Ctrl-C, SIGTERM and faults of our own as errors with their exit codes: the summary still has to be told."""
+    from s3pull.cli.exits import translate
+
+    return translate(raised, resumes=True)
+
+
+def _to_stdout(opened: OpenSource, files: GetChoice, transfer: TransferChoice, out: Output) -> int:
+    from s3pull.pull.progress import Progress
+    from s3pull.pull.stream import stream
+
+    if files.dry_run or files.from_file is not None:
+        raise UsageError("--dry-run and --from-file do not go with stdout", hint="give a folder as DEST")
+    if out.json:
+        raise UsageError("stdout cannot hold the object and JSON lines at once", hint="leave --json out")
+    progress = Progress()
+    with out.showing(progress):
+        stream(
+            opened.store,
+            opened.prefix + opened.spec.key,
+            sys.stdout.buffer.write,
+            version_id=files.version_id,
+            require_checksum=transfer.require_checksum,
+            progress=progress,
+        )
+        sys.stdout.buffer.flush()
+    return 0
+
+
+@contextmanager
+def _lines(path: str | None) -> Iterator[Iterator[str] | None]:
+    """The lines of `--from-file`. Raises NothingThere, DiskError, UsageError."""
+    if path is None:
+        yield None
+        return
+    if path == "-":
+        yield _text(sys.stdin.buffer, "stdin")
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise NothingThere(f"no such file: {path}", hint="--from-file takes a list of keys, or - for stdin") from None
+    except OSError as error:
+        raise DiskError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+    with file:
+        yield _text(file, path)
+
+
+def _text(lines: Iterator[bytes] | object, name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):  # type: ignore[arg-type,var-annotated]
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UsageError(f"line {number} of {name} is not UTF-8", hint="S3 keys are UTF-8") from None

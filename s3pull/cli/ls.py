@@ -1,0 +1,105 @@
+"""`s3pull ls`: the shares, or what is at a source."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s3pull.cli.command import command, new_app
+from s3pull.cli.options import AccessChoice, OptionalSource, ReportChoice
+
+if TYPE_CHECKING:
+    from s3pull.cli.render import Output
+    from s3pull.objects import JSON
+    from s3pull.pull.ls import Entry
+
+app = new_app()
+
+
+@command(app)
+def ls(
+    source: OptionalSource = None,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="All below, not one level.")] = False,
+    long: Annotated[bool, typer.Option("-l", "--long", help="Size, time and storage class, too.")] = False,
+    summarize: Annotated[bool, typer.Option("--summarize", help="Count objects and bytes at the end.")] = False,
+    *,
+    access: AccessChoice,
+    output: ReportChoice,
+) -> None:
+    """List shares and objects.
+
+    Names are printed as they can be typed after NAME: (or s3://bucket/); folders end in /. Listing streams: the first
+    names come at once.
+    """
+    from s3pull.cli.render import Output
+    from s3pull.cli.wiring import open_source
+
+    out = Output(output)
+    if source is None:
+        from s3pull.cli.shares import list_shares
+
+        list_shares(access.config, out)
+        return
+    from s3pull.pull.ls import entries
+
+    count = size = 0
+    with open_source(access, source, out) as opened:
+        for entry in entries(opened.store, opened.spec, opened.prefix, recursive=recursive):
+            if entry.object is not None:
+                count += 1
+                size += entry.object.size
+            _show(entry, out, long=long)
+    if summarize:
+        _show_sum(count, size, out)
+
+
+def _show(entry: Entry, out: Output, *, long: bool) -> None:
+    from s3pull.cli.render import printable
+
+    if out.json:
+        out.record(_record(entry))
+    elif not long:
+        out.line(printable(entry.name))
+    elif entry.object is None:
+        out.line(f"{'-':>14}  {'-':<20}  {'-':<12}  {printable(entry.name)}")
+    else:
+        found = entry.object
+        when = _time(found.last_modified) if found.last_modified is not None else "-"
+        storage = found.storage_class or "STANDARD"
+        if found.restored:
+            storage += "*"
+        out.line(f"{found.size:>14}  {when:<20}  {storage:<12}  {printable(entry.name)}")
+
+
+def _record(entry: Entry) -> JSON:
+    from s3pull.events import SCHEMA
+
+    found = entry.object
+    if found is None:
+        return {"schema": SCHEMA, "event": "folder", "key": entry.name}
+    return {
+        "schema": SCHEMA,
+        "event": "object",
+        "key": entry.name,
+        "size": found.size,
+        "etag": found.etag,
+        "last_modified": _time(found.last_modified) if found.last_modified is not None else None,
+        "storage_class": found.storage_class,
+        "restored": found.restored,
+    }
+
+
+def _show_sum(count: int, size: int, out: Output) -> None:
+    from s3pull.cli.render import counted, human_size
+    from s3pull.events import SCHEMA
+
+    if out.json:
+        out.record({"schema": SCHEMA, "event": "summary", "objects": count, "bytes": size})
+    else:
+        out.line(f"{counted(count, 'object')}, {size} bytes ({human_size(size)})")
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,316 @@
+"""A large object: a grid of segments, each streamed over one connection into one part file, until it is verified.
+
+Law:
+
+1. Every answer belongs to one pin (the store sees to it); when the object was replaced, the part file is thrown away
+   and everything starts again under the new pin, three times at most.
+2. The running CRC of each segment covers exactly the bytes that were written for it; after a resume it starts from
+   what was hashed back from disk. Combined, the segments' CRCs are the checksum of what is on disk.
+3. The file gets its final name only from `_finish`, by the last worker that leaves, after the checksum was compared.
+4. Whatever goes wrong short of a proven mismatch, the part file stays, and the next run goes on from it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3pull.errors import Cancelled, CheckFailed, ObjectChanged, S3pullError, Transient
+from s3pull.events import Action
+from s3pull.local.checkpoint import Header
+from s3pull.local.parts import PartFile
+from s3pull.objects import FULL_OBJECT, Checksum
+from s3pull.pull import proof
+from s3pull.pull.crew import LARGE_BUFFER
+from s3pull.pull.progress import ActiveObject
+from s3pull.remote import checksums
+
+if TYPE_CHECKING:
+    from s3pull.local.tree import Directory
+    from s3pull.pull.crew import Worker
+    from s3pull.pull.puller import Item, Puller
+    from s3pull.remote.retry import Attempts
+    from s3pull.remote.store import Body
+
+_MIB = 1024 * 1024
+SEGMENT = 16 * _MIB
+#: a giant has at most so many segments: the grid, its sidecar and its requests stay small
+_MOST_SEGMENTS = 4096
+#: a kill loses at most what came since the last checkpoint of each connection
+_CHECKPOINT_BYTES = 4 * _MIB
+_CHECKPOINT_SECONDS = 1.0
+_RUNNING = ("CRC64NVME", "CRC32C", "CRC32")
+
+
+def segment_size(size: int) -> int:
+    """Bytes of a segment in the grid of an object of `size` bytes: 16 MiB, more for giants, whole MiB always."""
+    return max(SEGMENT, -(-size // (_MOST_SEGMENTS * _MIB)) * _MIB)
+
+
+class LargeObject:
+    """One object under way. `begin` runs on one worker and calls others to the segments; the last to leave finishes."""
+
+    def __init__(self, puller: Puller, item: Item, directory: Directory, reason: str) -> None:
+        self._puller = puller
+        self._item = item
+        self._directory = directory
+        self._reason = reason
+        self._lock = threading.Lock()
+        self._repins = 0
+        self._received = 0
+        self._resumed = False
+        self._doubted: Checksum | None = None
+        self._stated = item.object
+        self._trouble: S3pullError | None = None
+        self._left = 0
+        self._part: PartFile | None = None
+        self._crcs: list[int] = []
+        self._shown = ActiveObject(item.path, item.object.size)
+
+    # --- from pin to part file ------------------------------------------------------------------------------
+
+    def begin(self, worker: Worker) -> None:
+        """Open (or take over) the part file and fetch the segments."""
+        self._puller.open_objects.add(self)
+        try:
+            tasks = self._open()
+        except ObjectChanged as error:
+            self._again(error, worker)
+            return
+        except S3pullError as error:
+            self._abandon(error)
+            return
+        self._puller.progress.active[id(self)] = self._shown
+        if tasks:
+            self._puller.crew.hurry(tasks[1:])
+            tasks[0](worker)
+        else:
+            self._last_one_out(worker)
+
+    def _open(self) -> list[Callable[[Worker], None]]:
+        pin = self._item.object
+        size = segment_size(pin.size)
+        self._stated = pin
+        if pin.size > size:
+            # a single segment is one plain GET, whose answer brings the checksum with it
+            self._stated = self._puller.stated(self._item)
+        stated = self._stated.checksum
+        running = stated.algorithm if stated and stated.type == FULL_OBJECT and stated.algorithm in _RUNNING else None
+        header = Header(pin.key, pin.etag, pin.size, size, running or "CRC64NVME")
+        self._part = PartFile.open(self._directory, self._item.name, header)
+        self._resumed = any(self._part.claimed.values())
+        self._crc = checksums.crc_function(self._part.header.algorithm)
+        count = self._part.header.segments
+        self._crcs = [0] * count
+        self._left = count
+        self._trouble = None
+        self._shown.size, self._shown.done = pin.size, 0
+        return [partial(self._segment, index) for index in range(count)]
+
+    # --- one segment ------------------------------------------------------------------------------------------
+
+    def _segment(self, index: int, worker: Worker) -> None:
+        if self._trouble is None:
+            try:
+                self._fetch(index, worker)
+            except S3pullError as error:
+                with self._lock:
+                    self._trouble = self._trouble or error
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._last_one_out(worker)
+
+    def _fetch(self, index: int, worker: Worker) -> None:
+        part = self._open_part()
+        done, crc = part.resume(index, self._crc)
+        start = index * part.header.segment
+        segment = _Segment(index, start, start + part.header.length(index), done, crc)
+        self._advance(worker, done)
+        attempts = self._puller.store.patience.attempts()
+        while segment.at < segment.end and self._trouble is None:
+            try:
+                self._stream(segment, worker, attempts)
+            except Transient as error:
+                attempts.failed(error)
+        self._crcs[index] = segment.crc
+
+    def _stream(self, segment: _Segment, worker: Worker, attempts: Attempts) -> None:
+        """The rest of a segment over one connection. Raises Transient where it broke off; what came is written."""
+        part = self._open_part()
+        pin = self._item.object
+        whole = segment.at == 0 and segment.end == pin.size
+        with self._puller.store.get(
+            pin.key,
+            start=0 if whole else segment.at,
+            end=None if whole else segment.end,
+            pin=pin,
+            version_id=self._item.version_id,
+            checksum=whole,
+        ) as body:
+            if whole:
+                self._stated = body.object
+            buffer = worker.buffer(LARGE_BUFFER)
+            broken: Transient | None = None
+            while segment.at < segment.end and self._trouble is None:
+                if broken is not None:
+                    raise broken
+                filled, broken = _fill(body, buffer[: min(LARGE_BUFFER, segment.end - segment.at)])
+                if not filled:
+                    continue
+                piece = buffer[:filled]
+                segment.crc = self._crc(piece, segment.crc)
+                part.write_at(segment.at, piece)
+                segment.at += filled
+                worker.meter.received += filled
+                self._advance(worker, filled, received=filled)
+                attempts.progressed()
+                if segment.checkpoint_is_due():
+                    part.checkpoint(segment.index, segment.at - segment.start, segment.crc)
+
+    def _advance(self, worker: Worker, count: int, *, received: int = 0) -> None:
+        worker.meter.done_bytes += count
+        with self._lock:
+            self._shown.done += count
+            self._received += received
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _last_one_out(self, worker: Worker) -> None:
+        self._puller.progress.active.pop(id(self), None)
+        trouble = self._trouble
+        if trouble is None:
+            try:
+                self._finish(worker)
+            except ObjectChanged as error:
+                self._again(error, worker)
+            except S3pullError as error:
+                self._abandon(error)
+        elif isinstance(trouble, ObjectChanged):
+            self._again(trouble, worker)
+        else:
+            self._abandon(trouble)
+
+    def _finish(self, worker: Worker) -> None:
+        """Verify what is on disk, then give it its name. Bytes that do not match are fetched once more."""
+        part = self._open_part()
+        found = self._prove(part)
+        if not self._puller.judge(self._item, found, self._doubted):
+            self._doubted = found.by
+            self._start_anew(worker)
+            return
+        stated = self._stated
+        part.finish(stated.last_modified, durable=self._puller.choices.durable)
+        self._puller.open_objects.discard(self)
+        self._puller.finished(
+            self._item,
+            Action.RESUMED if self._resumed else Action.DOWNLOADED,
+            reason=self._reason,
+            worker=worker,
+            received=self._received,
+            stated=stated,
+            by=found.by,
+            verified=bool(found.equal),
+        )
+
+    def _prove(self, part: PartFile) -> proof.Proof:
+        if self._stated.checksum is None:
+            # a resumed single segment never saw a whole answer; its checksum comes by HEAD
+            self._stated = self._puller.stated(self._item)
+        if self._stated.checksum is None and self._puller.opaque_etags:
+            return proof.UNTOLD
+        algorithm = part.header.algorithm
+        pieces = ((crc, part.header.length(index)) for index, crc in enumerate(self._crcs))
+        crc = checksums.combine_all(algorithm, pieces)
+        running = checksums.full_object(algorithm, checksums.crc_digest(algorithm, crc))
+        return proof.prove(
+            self._stated, proof.on_disk(part.read_at), running=running, part_size=self._puller.part_size(self._item)
+        )
+
+    def _again(self, error: ObjectChanged, worker: Worker) -> None:
+        """The object was replaced: forget the old bytes and start under the new pin."""
+        try:
+            self._item = self._puller.repinned(self._item, error, self._repins)
+        except S3pullError as final:
+            self._abandon(final, keep=False)
+            return
+        self._repins += 1
+        self._doubted = None
+        self._start_anew(worker)
+
+    def _start_anew(self, worker: Worker) -> None:
+        worker.meter.done_bytes -= self._shown.done
+        self._discard()
+        self.begin(worker)
+
+    def _abandon(self, error: S3pullError, *, keep: bool = True) -> None:
+        """Report the failure. The part file stays for the next run, unless its bytes are proven wrong."""
+        if keep and not isinstance(error, CheckFailed):
+            self.close()
+        else:
+            self._discard()
+        self._puller.open_objects.discard(self)
+        self._puller.failed(self._item.object, self._item.path, error, self._received)
+
+    def close(self) -> None:
+        """Let go of the part file and keep it: the next run goes on from it."""
+        if self._part is not None:
+            self._part.close()
+
+    def _discard(self) -> None:
+        if self._part is not None:
+            self._part.discard()
+            self._part = None
+
+    def _open_part(self) -> PartFile:
+        if self._part is None:
+            raise Cancelled("the part file was closed")
+        return self._part
+
+
+class _Segment:
+    """Where one segment got to: everything before `at` is written, and `crc` covers it from the segment's start."""
+
+    __slots__ = ("_marked", "_marked_at", "at", "crc", "end", "index", "start")
+
+    def __init__(self, index: int, start: int, end: int, done: int, crc: int) -> None:
+        self.index = index
+        self.start = start
+        self.end = end
+        self.at = self._marked = start + done
+        self.crc = crc
+        self._marked_at = time.monotonic()
+
+    def checkpoint_is_due(self) -> bool:
+        """True every 4 MiB, every second, and at the end."""
+        now = time.monotonic()
+        due = (
+            self.at == self.end
+            or self.at - self._marked >= _CHECKPOINT_BYTES
+            or now - self._marked_at >= _CHECKPOINT_SECONDS
+        )
+        if due:
+            self._marked, self._marked_at = self.at, now
+        return due
+
+
+def _fill(body: Body, buffer: memoryview) -> tuple[int, Transient | None]:
+    """Read until the buffer is full or a second has passed: fewer, larger writes, and nothing held back on a slow link.
+
+    What breaks off in between is returned beside the bytes that came before it.
+    """
+    filled, size = 0, len(buffer)
+    deadline = time.monotonic() + _CHECKPOINT_SECONDS
+    try:
+        while filled < size and (not filled or time.monotonic() < deadline):
+            count = body.readinto(buffer[filled:])
+            if not count:
+                return filled, Transient("the body ended before its announced end")
+            filled += count
+    except Transient as error:
+        return filled, error
+    return filled, None

@@ -1,0 +1,350 @@
+"""Takes an object from its pin to a verified file, and reports what became of it.
+
+`take` looks at what stands at the local path, decides (`pull.plan`), fetches (`pull.small`, `pull.large`), and turns
+every error into an event of that object or, where the cause is not the object's own, into the end of the run. It knows
+nothing of how objects were found.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from s3pull.errors import (
+    AccessDenied,
+    Archived,
+    Cancelled,
+    CheckFailed,
+    CredentialsError,
+    DiskError,
+    LocalEdit,
+    NameRefused,
+    NothingThere,
+    ObjectChanged,
+    S3pullError,
+    ServiceError,
+)
+from s3pull.events import Action, ObjectEvent, Reason
+from s3pull.local.reading import reading
+from s3pull.local.tree import DIRECTORY, Directory, Tree
+from s3pull.objects import Checksum, RemoteObject
+from s3pull.pull import plan, proof
+from s3pull.pull.crew import Crew, Task, Worker
+from s3pull.pull.progress import Progress
+
+if TYPE_CHECKING:
+    from s3pull.local.settle import Settler
+    from s3pull.pull.large import LargeObject
+    from s3pull.remote.store import Store
+
+#: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
+SMALL = 256 * 1024
+_REPINS = 3
+#: so many denials or service failures in a row, with no success before, are not about single objects
+_HOPELESS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user decided about files and proofs."""
+
+    overwrite: bool = False
+    no_clobber: bool = False
+    require_checksum: bool = False
+    durable: bool = True
+    fail_fast: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object to take: the pin, and the safe relative path (`folder` '' is the root) that it will have.
+
+    `version_id` is set only where the user asked for that version: it is then part of every request.
+    """
+
+    object: RemoteObject
+    folder: str
+    name: str
+    version_id: str | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the summary counts. Written under the puller's lock."""
+
+    counts: dict[Action, int] = field(default_factory=lambda: dict.fromkeys(Action, 0))
+    exits: set[int] = field(default_factory=set)
+
+    @property
+    def good(self) -> int:
+        return self.counts[Action.DOWNLOADED] + self.counts[Action.RESUMED] + self.counts[Action.SKIPPED]
+
+
+class Puller:
+    """Shared by all workers of a run. `emit` is called from any thread, one event at a time."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tree: Tree,
+        settler: Settler,
+        crew: Crew,
+        progress: Progress,
+        choices: Choices,
+        emit: Callable[[ObjectEvent], None],
+    ) -> None:
+        self.store = store
+        self.tree = tree
+        self.settler = settler
+        self.crew = crew
+        self.progress = progress
+        self.choices = choices
+        self.tally = Tally()
+        self.open_objects: set[LargeObject] = set()
+        #: this service's ETags look like MD5s and are none: learnt from an object that came twice with equal bytes
+        self.opaque_etags = False
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+
+    # --- one object ---------------------------------------------------------------------------------------
+
+    def task(self, item: Item) -> Task:
+        """A task for the crew."""
+        return lambda worker: self.take(item, worker)
+
+    def take(self, item: Item, worker: Worker) -> None:
+        """Decide and fetch. Errors of this object become its event; others leave and end the run."""
+        try:
+            self._take(item, worker)
+        except S3pullError as error:
+            self.failed(item.object, item.path, error)
+
+    def make_directory(self, marker: RemoteObject, path: str) -> None:
+        """A `dir/` object becomes a directory."""
+        try:
+            if not self.choices.dry_run:
+                self.tree.directory(path)
+        except S3pullError as error:
+            self.failed(marker, path, error)
+        else:
+            self._report(ObjectEvent(Action.SKIPPED, marker.key, path, 0, etag=marker.etag, reason=Reason.DIRECTORY))
+
+    def _take(self, item: Item, worker: Worker) -> None:
+        from s3pull.pull import large, small
+
+        if item.object.archived:
+            raise archived(item.object)
+        if self.choices.dry_run:
+            self._plan(item, worker)
+            return
+        directory = self.tree.directory(item.folder)
+        decision = self._decide(item, directory)
+        if not decision.fetch:
+            worker.meter.done_bytes += item.object.size
+            self.finished(item, Action.SKIPPED, reason=decision.reason, worker=worker)
+        elif item.object.size <= SMALL:
+            small.fetch(self, item, directory, decision.reason, worker)
+        else:
+            large.LargeObject(self, item, directory, decision.reason).begin(worker)
+
+    def _decide(self, item: Item, directory: Directory) -> plan.Decision:
+        found = directory.stat(item.name)
+        if found is None:
+            return plan.Decision(True, Reason.NEW)
+        if found.kind == DIRECTORY:
+            raise NameRefused(
+                f"{item.path} is a directory here, an object in the source",
+                hint="another DEST, or --exclude one of them",
+                key=item.object.key,
+            )
+        standing = plan.Standing(found.size, found.mtime_ns / 1e9, found.regular)
+        equal = None
+        if plan.needs_proof(standing, item.object.size, no_clobber=self.choices.no_clobber):
+            equal = self._same(item, directory)
+        decision = plan.decide(
+            standing,
+            item.object.size,
+            item.object.last_modified,
+            equal,
+            overwrite=self.choices.overwrite,
+            no_clobber=self.choices.no_clobber,
+        )
+        if decision.refused:
+            raise LocalEdit(
+                f"{item.path} was changed here and is newer than the object",
+                hint="--overwrite replaces it, --no-clobber keeps it without a word",
+                key=item.object.key,
+            )
+        return decision
+
+    def _plan(self, item: Item, worker: Worker) -> None:
+        """What `_take` would do, for `--dry-run`: not even a folder is made."""
+        try:
+            directory = self.tree.directory(item.folder, create=False)
+        except NothingThere:
+            decision = plan.Decision(True, Reason.NEW)
+        else:
+            decision = self._decide(item, directory)
+        action = Action.DOWNLOADED if decision.fetch else Action.SKIPPED
+        self.finished(item, action, reason=decision.reason, worker=worker)
+
+    def _same(self, item: Item, directory: Directory) -> bool | None:
+        """Whether the file that stands there has the object's content; a multipart or encrypted one costs a HEAD."""
+        stated = self.stated(item)
+        with reading(directory, item.name) as read_at:
+            found = proof.prove(stated, proof.on_disk(read_at), part_size=self.part_size(item))
+        return None if found.doubt else found.equal
+
+    def stated(self, item: Item) -> RemoteObject:
+        """All that the service says of the object, its checksum among it: from the pin if it has one, else by HEAD.
+
+        Raises ObjectChanged where the object is no longer the pinned one.
+        """
+        pin = item.object
+        if pin.checksum is not None:
+            return pin
+        now = self.store.head(pin.key, version_id=item.version_id, checksum=True)
+        if now.etag != pin.etag or now.size != pin.size:
+            raise ObjectChanged(f"{pin.key} was replaced since it was listed", now=now.etag, key=pin.key)
+        return now
+
+    def part_size(self, item: Item) -> proof.PartSize:
+        """Asks for the size of one part."""
+        return lambda number: self.store.head(item.object.key, version_id=item.version_id, part=number)
+
+    def repinned(self, item: Item, error: ObjectChanged, repins: int) -> Item:
+        """The item with the object as it is now. Raises where that cannot help."""
+        pin = item.object
+        if item.version_id is not None:
+            raise error
+        if repins >= _REPINS:
+            raise ObjectChanged(
+                f"{pin.key} was replaced {repins} times while it was read",
+                hint="try again when its owner has stopped writing it",
+                key=pin.key,
+            ) from error
+        now = self.store.head(pin.key, checksum=True)
+        if now.etag == pin.etag and now.size == pin.size and error.now in (None, pin.etag):
+            raise ServiceError(
+                f"the service refuses {pin.key} with the ETag that it states itself",
+                hint="the endpoint is not consistent: try again, and tell who runs it",
+                key=pin.key,
+                code=error.code,
+                status=error.status,
+                request_id=error.request_id,
+            ) from error
+        return replace(item, object=now)
+
+    def judge(self, item: Item, found: proof.Proof, doubted: Checksum | None) -> bool:
+        """Whether the bytes may be published; False asks for them once more. Raises CheckFailed.
+
+        `doubted` is what the first try of this object computed, where there was one: the same bytes twice mean that the
+        ETag is no MD5 at all, different ones that the way is bad.
+        """
+        if found.equal or found.equal is None:
+            if self.choices.require_checksum and not found.equal:
+                raise CheckFailed(
+                    f"{item.object.key} has no checksum that can be verified",
+                    hint="leave --require-checksum out, or ask the owner to upload with a checksum",
+                    key=item.object.key,
+                )
+            return True
+        if found.doubt and doubted is not None and found.by == doubted and not self.choices.require_checksum:
+            self.opaque_etags = True
+            return True
+        if doubted is None:
+            return False
+        algorithm = found.by.algorithm if found.by is not None else "checksum"
+        raise CheckFailed(
+            f"{item.object.key} arrived damaged twice: its {algorithm} does not match",
+            hint="nothing was kept; if it stays so the stored object itself may be damaged: tell its owner",
+            key=item.object.key,
+        )
+
+    # --- what became of it ----------------------------------------------------------------------------------
+
+    def finished(
+        self,
+        item: Item,
+        action: Action,
+        *,
+        reason: str,
+        worker: Worker | None = None,
+        received: int = 0,
+        stated: RemoteObject | None = None,
+        by: Checksum | None = None,
+        verified: bool = False,
+    ) -> None:
+        """Report an object that is as it should be."""
+        pin = stated or item.object
+        checksum = by or pin.checksum
+        if worker is not None:
+            worker.meter.done_files += 1
+        self._report(
+            ObjectEvent(
+                action,
+                pin.key,
+                item.path,
+                pin.size,
+                received,
+                pin.etag,
+                pin.version_id,
+                checksum,
+                verified,
+                reason,
+                planned=self.choices.dry_run,
+            )
+        )
+
+    def failed(self, pin: RemoteObject, path: str | None, error: S3pullError, received: int = 0) -> None:
+        """Report an object that failed or was refused. Raises `error` again where the whole run has to end."""
+        if isinstance(error, Cancelled) and self.crew.stopping:
+            raise error
+        action = Action.REFUSED if isinstance(error, LocalEdit | NameRefused | Archived) else Action.FAILED
+        self._report(
+            ObjectEvent(
+                action,
+                pin.key,
+                path,
+                pin.size,
+                received,
+                pin.etag,
+                pin.version_id,
+                reason=error.reason,
+                error=error,
+                planned=self.choices.dry_run,
+            )
+        )
+        with self._lock:
+            common = isinstance(error, AccessDenied | ServiceError)
+            self._in_a_row = self._in_a_row + 1 if common else 0
+            hopeless = common and not self.tally.good and self._in_a_row >= _HOPELESS
+        if hopeless or self.choices.fail_fast or isinstance(error, DiskError | CredentialsError | Cancelled):
+            raise error
+
+    def _report(self, event: ObjectEvent) -> None:
+        with self._lock:
+            self.tally.counts[event.action] += 1
+            if event.error is None:
+                self._in_a_row = 0
+            else:
+                self.tally.exits.add(event.error.exit_code)
+            self._emit(event)
+
+
+def archived(pin: RemoteObject) -> Archived:
+    """The error of an object that only its owner can make readable."""
+    return Archived(
+        f"{pin.key} lies in {pin.storage_class} and is not restored",
+        hint="its owner has to restore it (s3:RestoreObject); then get it again",
+        key=pin.key,
+    )

@@ -1,0 +1,78 @@
+"""A small object: one GET into memory, checked there, written under a part name, settled with others in batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3pull.errors import ObjectChanged, S3pullError, Transient
+from s3pull.events import Action
+from s3pull.local.settle import write_whole
+from s3pull.objects import Checksum, RemoteObject
+from s3pull.pull import proof
+
+if TYPE_CHECKING:
+    from s3pull.local.tree import Directory
+    from s3pull.pull.crew import Worker
+    from s3pull.pull.puller import Item, Puller
+
+
+def fetch(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> None:
+    """Fetch `item` and hand it to the settler. Raises what `Store.get` raises, CheckFailed, DiskError, NameRefused."""
+    received = repins = 0
+    doubted: Checksum | None = None
+    while True:
+        try:
+            stated, view = _read(puller, item, worker)
+        except ObjectChanged as error:
+            item = puller.repinned(item, error, repins)
+            repins += 1
+            doubted = None
+            continue
+        received += len(view)
+        found = proof.UNTOLD
+        if stated.checksum is not None or not puller.opaque_etags:
+            found = proof.prove(stated, proof.in_memory(view), part_size=puller.part_size(item))
+        if puller.judge(item, found, doubted):
+            break
+        doubted = found.by
+    part = write_whole(directory, view, stated.last_modified)
+
+    def settled(error: S3pullError | None) -> None:
+        try:
+            if error is not None:
+                puller.failed(stated, item.path, error, received)
+            else:
+                puller.finished(
+                    item,
+                    Action.DOWNLOADED,
+                    reason=reason,
+                    received=received,
+                    stated=stated,
+                    by=found.by,
+                    verified=bool(found.equal),
+                )
+        except BaseException as fatal:
+            # this runs in the settler's thread, which has others' files to settle
+            puller.crew.stop(fatal)
+
+    puller.settler.add(directory, part, item.name, None, settled, size=len(view))
+    worker.meter.done_bytes += len(view)
+    worker.meter.done_files += 1
+
+
+def _read(puller: Puller, item: Item, worker: Worker) -> tuple[RemoteObject, memoryview]:
+    """The whole object. A body that breaks off is read again from its start: it is small."""
+    attempts = puller.store.patience.attempts()
+    pin = item.object
+    while True:
+        try:
+            with puller.store.get(pin.key, pin=pin, version_id=item.version_id, checksum=True) as body:
+                size = body.length
+                buffer = worker.buffer(size)
+                filled = 0
+                while filled < size:
+                    filled += body.readinto(buffer[filled:size])
+                worker.meter.received += filled
+                return body.object, buffer[:size]
+        except Transient as error:
+            attempts.failed(error)

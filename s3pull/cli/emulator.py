@@ -79,6 +79,8 @@ class Emulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._post("reset-auth", b"inf")  # moto's state is the process's
+        self._post("reset", b"")
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -114,7 +116,7 @@ class Emulator:
         allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": ROLE_ARN}
         iam.put_user_policy(UserName=USER_NAME, PolicyName="assume", PolicyDocument=_policy(allow))
         made = iam.create_access_key(UserName=USER_NAME)["AccessKey"]
-        self._enforce()
+        self._post("reset-auth", b"0")  # from now on IAM is enforced
         self.user = Credentials(made["AccessKeyId"], made["SecretAccessKey"])
 
     def _account(self, account: str) -> Credentials:
@@ -123,12 +125,13 @@ class Emulator:
         made = sts.assume_role(RoleArn=f"arn:aws:iam::{account}:role/setup", RoleSessionName="setup")["Credentials"]
         return Credentials(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
 
-    def _enforce(self) -> None:
+    def _post(self, setting: str, value: bytes) -> None:
+        """Change one of moto's own settings."""
         import urllib.request
 
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         plain = {"Content-Type": "text/plain"}
-        direct.open(urllib.request.Request(f"{self.url}/moto-api/reset-auth", b"0", plain)).close()  # noqa: S310
+        direct.open(urllib.request.Request(f"{self.url}/moto-api/{setting}", value, plain)).close()  # noqa: S310
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """WSGI: moto's answer, but for an AssumeRole that the role's trust policy does not allow."""

@@ -1,0 +1,43 @@
+"""Keeps every test away from the user's own home, AWS settings, keyring and proxies, and registers the servers."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.servers import fake_aws, fake_aws_tls, moto_process, moto_server, rclone_process, rclone_server
+
+__all__ = ["fake_aws", "fake_aws_tls", "isolated", "moto_process", "moto_server", "rclone_process", "rclone_server"]
+
+#: whatever could lead a test, or a process that it starts, to something of the user's
+FOREIGN = re.compile(
+    r"(AWS|S3PULL|XDG|RCLONE|KEYRING|PYTHON_KEYRING)_.*|(https?|all|no|ftp)_proxy|(REQUESTS|CURL)_CA_BUNDLE|"
+    r"SSL_CERT_(FILE|DIR)|BOTO_CONFIG|NO_COLOR|FORCE_COLOR|COLUMNS|LINES|DBUS_SESSION_BUS_ADDRESS",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home for this test; returns it. The keyring fails as on a headless machine."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if FOREIGN.fullmatch(name)]:
+        monkeypatch.delenv(name)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    for name, folder in {
+        "XDG_CONFIG_HOME": ".config",
+        "XDG_CACHE_HOME": ".cache",
+        "XDG_DATA_HOME": ".local/share",
+        "XDG_STATE_HOME": ".local/state",
+        "APPDATA": "AppData/Roaming",
+        "LOCALAPPDATA": "AppData/Local",
+    }.items():
+        monkeypatch.setenv(name, str(home / folder))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    return home

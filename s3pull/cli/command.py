@@ -57,6 +57,16 @@ class Parameter:
             return max((decl.partition("/")[0] for decl in _declared(self.info)), key=len, default=self.name)
         return self.info.metavar or self.name.upper()
 
+    @property
+    def plain_type(self) -> Any:
+        """The type that typer is told."""
+        return list[str] if self.kind is list else self.kind
+
+    @property
+    def plain_default(self) -> Any:
+        """The default that typer is told: a text that was not given stays None, and is not converted."""
+        return self.default if self.kind in (bool, int) or self.default is inspect.Parameter.empty else None
+
     def value(self, given: Any) -> Any:
         """`given` as the function wants it. Raises UsageError."""
         if given is None or (self.kind is list and not given):
@@ -136,7 +146,7 @@ def flat(function: Function) -> Function:
     keyword = inspect.Parameter.KEYWORD_ONLY
     signature = [inspect.Parameter("ctx", keyword, annotation=typer.Context)]
     signature += [
-        inspect.Parameter(p.name, keyword, default=p.default, annotation=Annotated[_plain(p.kind), p.info])
+        inspect.Parameter(p.name, keyword, default=p.plain_default, annotation=Annotated[p.plain_type, p.info])
         for _, parameters in groups.values()
         for p in parameters
     ]
@@ -160,10 +170,6 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     else:
         kind = list if get_origin(base) in (tuple, list) else str
     return Parameter(name, info, kind, None if default == () else default, convert)
-
-
-def _plain(kind: type) -> Any:
-    return list[str] if kind is list else kind
 
 
 def _declared(info: OptionInfo) -> Iterable[str]:

@@ -15,6 +15,7 @@ has reported itself does not come here: it returns its exit code.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ from s3pull.errors import DiskError, S3pullError
 from s3pull.events import Summary, run_error_json
 
 SIGPIPE_EXIT = 141
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 _RUNS = frozenset({"get", "sync"})
 
 
@@ -87,30 +89,38 @@ class Voice:
 
 def guard(args: Sequence[str], work: Callable[[], int | None]) -> int:
     """Run `work` and return the process's exit code; everything that it raises is told."""
+    _ensure_streams()
     voice = Voice.of(args)
     try:
         with _heeding_sigterm():
             try:
-                code = work() or 0
-                _flush()
-            except typer.Exit as done:
-                code = done.exit_code
-                _flush()
+                code = _finished(work)
+                sys.stdout.flush()
             except BrokenPipeError:
-                return _stdout_closed()
+                raise
             except BaseException as raised:
-                code = _tell(voice, raised)
+                code = _told(voice, raised)
         return code
     except BrokenPipeError:
-        return _stdout_closed()
+        _silence_stdout()
+        return SIGPIPE_EXIT
 
 
-def _tell(voice: Voice, raised: BaseException) -> int:
+def _finished(work: Callable[[], int | None]) -> int:
+    try:
+        return work() or 0
+    except typer.Exit as done:
+        return done.exit_code
+
+
+def _told(voice: Voice, raised: BaseException) -> int:
     error = translate(raised, resumes=voice.command in _RUNS)
     if error is None:
         raise raised
     if isinstance(error, Fault) and (voice.verbose > 1 or os.environ.get("S3PULL_DEBUG") == "1"):
         sys.stderr.write("".join(traceback.format_exception(raised)))
+    if isinstance(raised, OSError):
+        _silence_stdout()
     voice.tell(error)
     return error.exit_code
 
@@ -128,6 +138,9 @@ def translate(raised: BaseException, *, resumes: bool = False) -> S3pullError | 
     if isinstance(raised, KeyboardInterrupt | typer.Abort):
         kind = Stopped if isinstance(raised, Terminated) else Interrupted
         return kind("stopped", hint="the same command goes on from here" if resumes else None)
+    if isinstance(raised, OSError) and raised.errno in _FULL:
+        # every room translates its own: what is left is the stream that the user gave us
+        return DiskError(f"cannot write to stdout: {os.strerror(raised.errno or 0).lower()}")
     if isinstance(raised, Exception):
         return Fault(
             f"internal error: {type(raised).__name__}: {raised}",
@@ -153,20 +166,11 @@ def _heeding_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _flush() -> None:
-    """Write out what stdout still holds: a full disk behind it is an error like any other."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _silence_stdout()
-        raise DiskError(f"cannot write to stdout: {os.strerror(error.errno or 0).lower()}") from None
-
-
-def _stdout_closed() -> int:
-    _silence_stdout()
-    return SIGPIPE_EXIT
+def _ensure_streams() -> None:
+    """Where stdout or stderr was closed (`>&-`) put a sink in its place, before a file of ours gets its number."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
 
 
 def _silence_stdout() -> None:

@@ -23,8 +23,8 @@ OUTPUT = "Output"
 
 # --- values -----------------------------------------------------------------------------------------------
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?(?:/s)?", re.IGNORECASE)
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?(?:/s)?", re.IGNORECASE | re.ASCII)
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -48,16 +48,10 @@ def rate(text: str) -> int:
 
 def span(text: str) -> float:
     """Seconds: `30m`, `1.5h`, `90`, `1h30m`. Raises ValueError."""
-    rest, total = text.strip().lower(), 0.0
-    while rest:
-        match = _SPAN.match(rest)
-        if match is None or (match[2] is None and match.end() != len(rest)):
-            raise ValueError("not a duration like 30m, 1h or 90s")
-        total += float(match[1]) * _SECONDS[match[2] or "s"]
-        rest = rest[match.end() :]
-    if not text.strip():
+    text = text.strip().lower()
+    if not re.fullmatch(rf"[0-9]+|(?:{_SPAN.pattern})+", text, re.ASCII):
         raise ValueError("not a duration like 30m, 1h or 90s")
-    return total
+    return float(text) if text.isdecimal() else sum(float(n) * _SECONDS[unit] for n, unit in _SPAN.findall(text))
 
 
 def number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -65,7 +59,7 @@ def number(least: int, most: int | None = None) -> Callable[[str], int]:
     bounds = f"{least} or more" if most is None else f"{least} to {most}"
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text) or int(text) < least or (most is not None and int(text) > most):
+        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least or (most is not None and int(text) > most):
             raise ValueError(f"not a whole number, {bounds}")
         return int(text)
 

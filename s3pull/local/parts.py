@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import os
+import time
+import weakref
 from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -27,6 +29,8 @@ from s3pull.local.tree import Directory, FileStat, nanoseconds
 
 #: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
 UNKNOWN_AGE = 7 * 86400.0
+_SCAN_EVERY = 1.0
+_IDENT_AT = len(OWN_PREFIX) + 1
 _LARGEST_LOG = 64 * 1024 * 1024
 
 #: the parts that this process has open: the names in it are not free to be taken by another thread
@@ -48,12 +52,26 @@ class Candidate(NamedTuple):
         return self.state is State.DEAD or (self.state is State.SELF and self.name.part not in _open_here)
 
 
+class _Seen(NamedTuple):
+    """The names of parts and logs that one scan found, and until when (monotonic) no other is made."""
+
+    names: list[str]
+    until: float
+
+
+#: by directory: a scan for each of ten thousand objects in one directory would cost more than their download
+_seen: weakref.WeakKeyDictionary[Directory, _Seen] = weakref.WeakKeyDictionary()
+
+
 def find(directory: Directory, ident: str) -> list[Candidate]:
-    """The parts of this ident in `directory`, the one with the most claimed bytes first. One scan."""
+    """The parts of this ident in `directory`, the one with the most claimed bytes first.
+
+    What others began in the last second (longer, where scans are slow) may be missed; what we closed is not.
+    """
     found = []
-    for name in directory.names(f"{OWN_PREFIX}-{ident}-"):
-        facts = owner.parse(name)
-        if facts is None or not facts.log:
+    for name in _own_names(directory):
+        facts = owner.parse(name) if name.startswith(ident, _IDENT_AT) else None
+        if facts is None or not facts.log or facts.part in _open_here:
             continue
         log = _read_log(directory, name)
         if log is None:
@@ -63,6 +81,16 @@ def find(directory: Directory, ident: str) -> list[Candidate]:
             claimed = sum(max(claim.done for claim in of) for of in segments.values())
             found.append(Candidate(facts, owner.state(facts.token), header, segments, claimed))
     return sorted(found, key=lambda candidate: (candidate.claimed, candidate.free), reverse=True)
+
+
+def _own_names(directory: Directory) -> list[str]:
+    seen = _seen.get(directory)
+    now = time.monotonic()
+    if seen is None or now >= seen.until:
+        names = directory.names(OWN_PREFIX + "-")
+        done = time.monotonic()
+        seen = _seen[directory] = _Seen(names, done + max(_SCAN_EVERY, 100 * (done - now)))
+    return seen.names
 
 
 class PartFile:
@@ -251,7 +279,7 @@ class PartFile:
             part.close()  # network file systems report here what they could not write
         except OSError as error:
             raise data_error(error, f"cannot finish {path!r}") from error
-        self.close()
+        self._let_go()
         if mtime is not None and when is not None and os.utime not in os.supports_fd:
             self.directory.set_mtime(self.name, mtime)
             found = found._replace(mtime_ns=when)
@@ -264,13 +292,14 @@ class PartFile:
 
     def discard(self) -> None:
         """Remove the part and its log."""
-        self.close()
+        self._let_go()
         self.directory.unlink(self.name)
         self.directory.unlink(self.name + LOG_SUFFIX)
 
     def close(self) -> None:
         """Let go of the files and keep them: the next `open` goes on from them. Calls under way may still end."""
-        self._part = self._log = self._source = None
+        self._let_go()
+        _seen.pop(self.directory, None)
 
     def __enter__(self) -> Self:
         return self
@@ -279,6 +308,9 @@ class PartFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _let_go(self) -> None:
+        self._part = self._log = self._source = None
 
     def _file(self) -> OpenFile:
         part = self._part

@@ -209,12 +209,13 @@ class Probe(NamedTuple):
 class Tree:
     """The tree below `root`, whose own components may be links: the user named it. Shared by many threads.
 
-    With `create` the root is made with its parents; without, a missing root is an empty tree. `durable` False: names
-    are never synced. Raises NameRefused, DiskError.
+    With `create` the root is made with its parents; without, a missing root is an empty tree, and nothing is written
+    but what is asked for. `durable` False: names are never synced. Raises NameRefused, DiskError.
     """
 
     def __init__(self, root: Path, *, create: bool, durable: bool = True) -> None:
         self.root = root
+        self._create = create
         self._durable = durable
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Directory] = OrderedDict()
@@ -250,6 +251,8 @@ class Tree:
         if found is not None:
             return found
         parts = relative.split("/")
+        if not parts[0]:
+            raise NameRefused(f"{relative!r} is no relative path")
         depth = len(parts)
         while found is None:
             depth -= 1
@@ -282,9 +285,9 @@ class Tree:
     def folds(self) -> bool:
         """Whether two names that differ in case or Unicode form are one file. Creates and removes a file, once.
 
-        A tree without a root is judged by its platform.
+        Where nothing may be written (not `create`) the platform tells.
         """
-        return self.probed.folds if self._root is not None else sys.platform in ("darwin", "win32")
+        return self.probed.folds if self._create else sys.platform in ("darwin", "win32")
 
     @property
     def probed(self) -> Probe:

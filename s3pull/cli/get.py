@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,7 +131,12 @@ def _to_files(
             error = _translated(raised)
             if error is None:
                 raise
-    summary = opened.signed(run.summary(error))
+    summary = replace(
+        run.summary(error),
+        role_arn=opened.access.role_arn,
+        session_name=opened.session.session_name,
+        source_identity=opened.access.source_identity,
+    )
     if error is not None:
         out.error(error)
     out.summary(summary)

@@ -1,6 +1,7 @@
 """What an answer that is not 2xx means: S3's code, or where there is none the status, to one of `s3pull.errors`.
 
-Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the denial texts that S3 was seen to send.
+Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the denial texts that S3 was seen to
+send.
 
     | code or status                                             | error                                   |
     |------------------------------------------------------------|-----------------------------------------|
@@ -100,7 +101,7 @@ def parse_document(body: bytes) -> dict[str, str]:
     def refuse(*_: Any) -> None:
         raise _TooMuchError
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -108,7 +109,7 @@ def parse_document(body: bytes) -> dict[str, str]:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(body, True)
-    except (expat.ExpatError, _TooMuchError, ValueError):  # ValueError: an encoding that Python does not know
+    except (expat.ExpatError, _TooMuchError):
         return found if found.get("Code") else {}
     return found
 

@@ -26,7 +26,7 @@ from s3pull.remote.signing import encode_query
 #: 1,000 keys of 1,024 bytes, each percent-encoded, with all their metadata, are below 5 MB.
 MAX_PAGE = 16 * 1024 * 1024
 _MAX_EMPTY_PAGES = 1000
-_NO_FIELDS: dict[str, str] = {}
+_MAX_DEPTH = 8
 
 
 class Page(NamedTuple):
@@ -48,72 +48,69 @@ def page_query(prefix: str, start_after: str, token: str | None) -> bytes:
 
 def parse_page(document: bytes) -> Page:
     """Read one page. Raises Transient for XML that breaks off, ServiceError for what is no listing."""
-    reader = _PageReader()
+    top, found = _read(document)
+    encoded = top.get("EncodingType") == "url"
+    objects = [_object(fields, encoded) for fields in found]
+    truncated = top.get("IsTruncated")
+    if truncated not in ("true", "false"):
+        raise ServiceError("malformed listing: it does not say whether it is complete")
+    if truncated == "false":
+        return Page(objects, None)
+    token = top.get("NextContinuationToken")
+    if not token:
+        raise ServiceError("malformed listing: there is more, but no continuation token")
+    return Page(objects, token)
+
+
+def _read(document: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The texts of the page's own elements, and those of each `<Contents>`, by name.
+
+    The handlers run some twenty times a key, so they are closures that do no more than remember texts.
+    """
+    texts: list[str] = []
+    clear = texts.clear
+    depth = 0
+    fields: dict[str, str] = {}
+    top: dict[str, str] = {}
+    found: list[dict[str, str]] = []
+
+    def start(name: str, _: object) -> None:
+        nonlocal depth, fields
+        depth += 1
+        if texts:
+            clear()
+        if name == "Contents":
+            fields = {}
+        elif depth > _MAX_DEPTH or (depth == 1 and name != "ListBucketResult"):
+            raise ServiceError(f"malformed listing: an element {name[:40]}")
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        if depth >= 2:
+            fields[name] = "".join(texts)
+        elif name == "Contents":
+            found.append(fields)
+        else:
+            top[name] = "".join(texts)
+        if texts:
+            clear()
+
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
-    parser.buffer_size = 64 * 1024
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = texts.append
     parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(document, True)
     except expat.ExpatError as error:
         raise Transient(f"malformed listing: {error}") from None
-    return reader.page()
+    return top, found
 
 
 def _refuse(*_: Any) -> None:
     raise ServiceError("malformed listing: a document type, which no listing has")
-
-
-class _PageReader:
-    """Handlers for expat. Per key this runs some twenty times, so it does no more than remember texts by name."""
-
-    def __init__(self) -> None:
-        self._path: list[str] = []
-        self._text = ""
-        self._fields: dict[str, str] = {}
-        self._top: dict[str, str] = {}
-        self._found: list[dict[str, str]] = []
-
-    def start(self, name: str, _: object) -> None:
-        self._path.append(name)
-        self._text = ""
-        if name == "Contents":
-            self._fields = {}
-        elif len(self._path) > 8:
-            raise ServiceError("malformed listing: nested too deeply")
-
-    def text(self, data: str) -> None:
-        self._text += data
-
-    def end(self, name: str) -> None:
-        path = self._path
-        path.pop()
-        if name == "Contents":
-            self._found.append(self._fields)
-        elif len(path) >= 2:
-            self._fields[name] = self._text
-        elif path:
-            self._top[name] = self._text
-        elif name != "ListBucketResult":
-            raise ServiceError(f"malformed listing: the document is a {name[:40]}", code=self._top.get("Code"))
-        self._text = ""
-
-    def page(self) -> Page:
-        top = self._top
-        encoded = top.get("EncodingType") == "url"
-        objects = [_object(fields, encoded) for fields in self._found]
-        truncated = top.get("IsTruncated", "").strip()
-        if truncated not in ("true", "false"):
-            raise ServiceError("malformed listing: it does not say whether it is complete")
-        if truncated == "false":
-            return Page(objects, None)
-        token = top.get("NextContinuationToken")
-        if not token:
-            raise ServiceError("malformed listing: there is more, but no continuation token")
-        return Page(objects, token)
 
 
 def _object(fields: dict[str, str], encoded: bool) -> RemoteObject:
@@ -125,7 +122,7 @@ def _object(fields: dict[str, str], encoded: bool) -> RemoteObject:
         raise ServiceError(f"malformed listing: an object without {error.args[0]}") from None
     if not size.isdecimal() or not size.isascii() or len(size) > 18:
         raise ServiceError(f"malformed listing: {size[:40]!r} is no size")
-    if encoded:
+    if encoded and ("%" in key or "+" in key):
         key = _decode(key)
     restoring = fields.get("IsRestoreInProgress")
     return RemoteObject(
@@ -147,33 +144,40 @@ def _decode(key: str) -> str:
 
     Bytes that are no UTF-8 would make a key that cannot be asked for.
     """
-    if "%" not in key and "+" not in key:
-        return key
     try:
         return unquote_plus(key, errors="strict")
     except UnicodeDecodeError:
         raise ServiceError(f"malformed listing: the key {key[:100]!r} is not UTF-8") from None
 
 
-_days: dict[str, int] = {}
+_MAX_MINUTES = 10_000
+_minutes: dict[str, float] = {}
 
 
 def _time(text: str | None) -> float | None:
     """`2026-11-23T22:54:56.000Z` as epoch seconds; None for anything else.
 
-    Listings have few days, so these are remembered.
+    Neighbours in a listing were often written within the same minutes, so these are remembered.
     """
-    if text is None or len(text) < 20 or text[-1] != "Z" or text[10] != "T":
+    if text is None or len(text) < 20 or text[-1] != "Z":
         return None
     try:
-        day = _days.get(text[:10])
-        if day is None:
-            if len(_days) > 10_000:
-                _days.clear()
-            day = _days[text[:10]] = timegm((int(text[:4]), int(text[5:7]), int(text[8:10]), 0, 0, 0))
-        return day + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + float(text[17:-1])
+        minute = _minutes.get(text[:17])
+        if minute is None:
+            minute = _new_minute(text)
+        return minute + float(text[17:-1])
     except ValueError:
         return None
+
+
+def _new_minute(text: str) -> float:
+    if (text[4], text[7], text[10], text[13], text[16]) != ("-", "-", "T", ":", ":"):
+        raise ValueError("not in the form of ISO 8601")
+    fields = (int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16]), 0)
+    if len(_minutes) >= _MAX_MINUTES:
+        _minutes.clear()
+    minute = _minutes[text[:17]] = float(timegm(fields))
+    return minute
 
 
 class Progress:

@@ -52,6 +52,7 @@ def assume(
     Raises AccessDenied, CredentialsError (own ones missing or expired, or an MFA code and no terminal), UsageError
     (what STS refuses as asked) and ServiceError, each with AWS's code, status and request ID.
     """
+    own.require_person(access.mfa_serial, prompt)
     client = Sts(access, own.find(access, environ, profiles, prompt).current(), environ, profiles)
     name, duration = access.session_name, access.duration
     if name is None or duration > values.LONGEST_CHAINED_SESSION:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3pull.access.own import Own
+from s3pull.access.profiles import Profiles, reload
 from s3pull.errors import CredentialsError, S3pullError
 from s3pull.objects import Credentials
 
@@ -45,20 +46,27 @@ class Anonymous:
 
 
 class OwnCredentials:
-    """Own credentials, directly. botocore renews those that can be renewed."""
+    """Own credentials, directly. botocore renews those that can be renewed; others may have been replaced on disk."""
 
-    def __init__(self, source: Own) -> None:
-        self._source = source
+    def __init__(self, find: Callable[[Profiles], Own], environ: Mapping[str, str], profiles: Profiles) -> None:
+        self._find = find
+        self._environ = environ
+        self._profiles = profiles
+        self._source = find(profiles)
+        self._renewing = threading.Lock()
 
     def current(self) -> Credentials | None:
         return self._source.current()
 
     def renew(self, refused: Credentials) -> Credentials:
-        newer = self._source.current()
-        if newer == refused:
-            raise CredentialsError(
-                "your own credentials were refused and are the newest there are", hint="log in again"
-            )
+        with self._renewing:
+            newer = self._source.current()
+            if newer.access_key == refused.access_key:
+                self._profiles = reload(self._environ, self._profiles)
+                self._source = self._find(self._profiles)
+                newer = self._source.current()
+        if newer.access_key == refused.access_key:
+            raise CredentialsError("your own credentials were refused and there are no newer ones", hint="log in again")
         return newer
 
 

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -62,29 +63,70 @@ class Chain:
 class ProfileRole:
     """The role of an AWS profile, assumed with the profile's source. Not narrowed: it is there to assume another."""
 
-    def __init__(
-        self,
-        name: str,
-        source: Own,
-        access: Access,
-        environ: Mapping[str, str],
-        profiles: Profiles,
-        prompt: Prompt | None,
-    ) -> None:
-        self._name, self._source, self._access = name, source, access
-        self._environ, self._profiles, self._prompt = environ, profiles, prompt
+    def __init__(self, name: str, source: Own, finder: Finder) -> None:
+        self._name, self._source, self._finder = name, source, finder
         self._held: Credentials | None = None
         self._guard = threading.Lock()
 
     def current(self) -> Credentials:
         with self._guard:
             if self._held is None or (self._held.expires or 0) - _MARGIN < time.time():
-                client = sts.Sts(self._access, self._source.current(), self._environ, self._profiles)
-                parameters = profile_role_parameters(self._name, self._profiles)
-                serial = self._profiles.value(self._name, "mfa_serial")
-                answer = with_code(client.assume_role, parameters, serial, self._prompt)
-                self._held = answer.credentials
+                profiles = self._finder.profiles
+                serial = profiles.value(self._name, "mfa_serial")
+                require_person(serial, self._finder.prompt)
+                client = sts.Sts(self._finder.access, self._source.current(), self._finder.environ, profiles)
+                parameters = profile_role_parameters(self._name, profiles)
+                self._held = with_code(client.assume_role, parameters, serial, self._finder.prompt).credentials
             return self._held
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Looks for own credentials: what is asked for, where to look, and whom to ask for MFA codes."""
+
+    access: Access
+    environ: Mapping[str, str]
+    profiles: Profiles
+    prompt: Prompt | None = None
+
+    def find(self) -> Own:
+        """The own credentials. Where the role to assume is the profile's own, the profile's source, else all of it."""
+        name = effective(self.access.profile, self.environ)
+        if self.access.role_arn and self.access.origins.get("role_arn") == "profile":
+            return self.source_of(name)
+        keys_win = not self.access.profile and self.environ.get("AWS_ACCESS_KEY_ID")
+        if self.profiles.assumes_role(name) and not keys_win:
+            return ProfileRole(name, self.source_of(name), self)
+        open_keys = lying_open(self.access, self.environ, self.profiles)
+        return Plain(open_keys) if open_keys else _chain(self.access.profile, name)
+
+    def source_of(self, name: str) -> Own:
+        """What a profile's role is assumed with: source_profile, credential_source, or its own keys (named itself)."""
+        source = self.profiles.value(name, "source_profile")
+        kind = self.profiles.value(name, "credential_source")
+        if source and kind:
+            raise UsageError(f"AWS profile {name!r} has both source_profile and credential_source")
+        if source:
+            # a missing source or a circle is named here
+            self.profiles.chain(name)
+            return self._as_source(source, itself=source == name)
+        if kind:
+            return _by_source(name, kind)
+        raise UsageError(
+            f"AWS profile {name!r} has a role_arn and nothing to assume it with",
+            hint="give it a source_profile or a credential_source",
+        )
+
+    def _as_source(self, name: str, *, itself: bool) -> Own:
+        if (static := _static(name, self.profiles)) is not None:
+            return Plain(static)
+        if self.profiles.assumes_role(name) and not itself:
+            return ProfileRole(name, self.source_of(name), self)
+        if itself or not self.profiles.has_credentials(name):
+            raise CredentialsError(
+                f"AWS profile {name!r} is a source_profile and has no credentials", hint="aws configure"
+            )
+        return _chain(name, name)
 
 
 def lying_open(access: Access, environ: Mapping[str, str], profiles: Profiles) -> Credentials | None:
@@ -104,18 +146,8 @@ def lying_open(access: Access, environ: Mapping[str, str], profiles: Profiles) -
 
 
 def find(access: Access, environ: Mapping[str, str], profiles: Profiles, prompt: Prompt | None) -> Own:
-    """The own credentials that `access` is had with. Raises CredentialsError where there are none.
-
-    Where the role to assume is the profile's own, they are the profile's source; else the profile as a whole.
-    """
-    name = effective(access.profile, environ)
-    if access.role_arn and access.origins.get("role_arn") == "profile":
-        return _source_of(name, access, environ, profiles, prompt, ())
-    keys_win = not access.profile and environ.get("AWS_ACCESS_KEY_ID")
-    if profiles.assumes_role(name) and not keys_win:
-        return _of_profile(name, access, environ, profiles, prompt, ())
-    open_keys = lying_open(access, environ, profiles)
-    return Plain(open_keys) if open_keys else _chain(access.profile, name)
+    """The own credentials that `access` is had with. Raises CredentialsError where there are none."""
+    return Finder(access, environ, profiles, prompt).find()
 
 
 def profile_role_parameters(name: str, profiles: Profiles) -> dict[str, Any]:
@@ -156,58 +188,23 @@ def with_code(
     return assume({**parameters, "SerialNumber": serial, "TokenCode": _code(serial, prompt)})
 
 
-def _code(serial: str, prompt: Prompt | None) -> str:
-    if prompt is None:
+def require_person(serial: str | None, prompt: Prompt | None) -> None:
+    """Raises CredentialsError where an MFA device is named and there is nobody to ask for its code."""
+    if serial is not None and prompt is None:
         raise CredentialsError(
             f"an MFA code of {serial} is needed and there is no terminal to ask on",
             hint="`s3pull login NAME` on a terminal first: the session is kept",
         )
+
+
+def _code(serial: str, prompt: Prompt | None) -> str:
+    require_person(serial, prompt)
+    assert prompt is not None
     for _ in range(_TRIES):
         code = prompt(f"MFA code of {serial}: ").replace(" ", "")
         if re.fullmatch(r"\d{6}", code, re.ASCII):
             return code
     raise CredentialsError(f"that is no MFA code of {serial}", hint="6 digits, as the device shows them")
-
-
-def _of_profile(
-    name: str,
-    access: Access,
-    environ: Mapping[str, str],
-    profiles: Profiles,
-    prompt: Prompt | None,
-    seen: tuple[str, ...],
-) -> Own:
-    if not profiles.assumes_role(name):
-        return _chain(name, name)
-    source = _source_of(name, access, environ, profiles, prompt, (*seen, name))
-    return ProfileRole(name, source, access, environ, profiles, prompt)
-
-
-def _source_of(
-    name: str,
-    access: Access,
-    environ: Mapping[str, str],
-    profiles: Profiles,
-    prompt: Prompt | None,
-    seen: tuple[str, ...],
-) -> Own:
-    """What a profile's role is assumed with: source_profile, credential_source, or its own keys (source is itself)."""
-    source = profiles.value(name, "source_profile")
-    kind = profiles.value(name, "credential_source")
-    if source and kind:
-        raise UsageError(f"AWS profile {name!r} has both source_profile and credential_source")
-    if source and source != name:
-        profiles.chain(name)
-        return _of_profile(source, access, environ, profiles, prompt, seen)
-    static = _static(name, profiles)
-    if source == name and static is not None:
-        return Plain(static)
-    if kind:
-        return _by_source(name, kind)
-    raise UsageError(
-        f"AWS profile {name!r} has a role_arn and nothing to assume it with",
-        hint="give it a source_profile or a credential_source",
-    )
 
 
 def _by_source(name: str, kind: str) -> Own:

@@ -67,13 +67,18 @@ class Profiles:
         """True where the profile itself says where credentials come from."""
         return any(self.value(name, key) for key in CREDENTIAL_KEYS)
 
+    def has_keys(self, name: str) -> bool:
+        """True where keys stand in the profile itself."""
+        return bool(self.value(name, "aws_access_key_id") or self.value(name, "aws_secret_access_key"))
+
     def chain(self, name: str) -> tuple[str, ...]:
-        """`name` and the profiles that it takes credentials from, in order. A profile may name itself, as in botocore.
+        """`name` and the profiles that it takes credentials from, in order. A profile may name itself, as in botocore,
+        and the keys of a source win over its role.
 
         Raises UsageError for a source_profile that does not exist, and for a circle.
         """
         names = [name]
-        while self.assumes_role(names[-1]):
+        while self.assumes_role(names[-1]) and (len(names) == 1 or not self.has_keys(names[-1])):
             source = self.value(names[-1], "source_profile")
             if source is None or source == names[-1]:
                 break
@@ -110,6 +115,14 @@ def load(environ: Mapping[str, str]) -> Profiles:
     for title, section in shared.items():
         profiles[title] = {**profiles.get(title, {}), **section}
     return Profiles(profiles, shared, sso_sessions, services)
+
+
+def reload(environ: Mapping[str, str], last: Profiles) -> Profiles:
+    """Read both files again; `last` where one is malformed at the moment (somebody is writing it)."""
+    try:
+        return load(environ)
+    except UsageError:
+        return last
 
 
 def _path(text: str) -> Path:

@@ -19,7 +19,7 @@ from s3pull.access.holder import Anonymous, Held, OwnCredentials, RoleCredential
 from s3pull.access.identity import fingerprint, profile_facts
 from s3pull.access.narrow import narrowing
 from s3pull.access.own import Prompt
-from s3pull.access.profiles import Profiles, effective
+from s3pull.access.profiles import Profiles, effective, reload
 from s3pull.errors import UsageError
 from s3pull.objects import Access, Credentials, CredentialSource, Endpoint
 
@@ -145,57 +145,92 @@ def _open(
     *,
     anew: bool,
 ) -> Session:
-    where = endpoint_name(access, environ, profiles)
+    def opened(source: CredentialSource, facts: Mapping[str, Any] | None = None, *, cached: bool = False) -> Session:
+        entry = endpoint_name(access, environ, profiles)
+        return Session(
+            source, access=access, cache=cache, endpoint_entry=entry, facts=facts, from_cache=cached, clock=clock
+        )
+
     if access.anonymous:
-        return Session(Anonymous(), access=access, cache=cache, endpoint_entry=where, clock=clock)
+        return opened(Anonymous())
     if access.role_arn is None:
-        source = own.find(access, environ, profiles, prompt)
-        return Session(OwnCredentials(source), access=access, cache=cache, endpoint_entry=where, clock=clock)
+        return opened(OwnCredentials(lambda found: own.find(access, environ, found, prompt), environ, profiles))
     if access.cache == "keyring" and (key := cache.key()).value is None:
         raise unavailable(key)
+    maker = _Maker(access, environ, profiles, cache, prompt, _once(note), clock)
+    first = None if anew else maker.cached()
+    held = first or maker.make(None, anew=anew)
+    return opened(RoleCredentials(held, maker.make, clock), held.facts, cached=first is not None)
 
-    def name() -> str:
-        return session_entry(access, environ, profiles)
 
-    def good(refused: Credentials | None) -> Held | None:
-        held = _held(cache.fresh(name()))
-        if held is None or held.due <= clock():
+class _Maker:
+    """Gets a role's session: from the cache, or from STS while other processes wait for it."""
+
+    def __init__(
+        self,
+        access: Access,
+        environ: Mapping[str, str],
+        profiles: Profiles,
+        cache: Cache,
+        prompt: Prompt | None,
+        note: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._access, self._environ, self._profiles, self._cache = access, environ, profiles, cache
+        self._prompt, self._note, self._clock = prompt, note, clock
+
+    def cached(self, refused: Credentials | None = None) -> Held | None:
+        """The cached session, unless it is about to end or is the one that was refused."""
+        held = _held(self._cache.fresh(self._name()))
+        if held is None or held.due <= self._clock():
             return None
-        same = refused is not None and held.credentials.access_key == refused.access_key
-        return None if same else held
+        return None if refused is not None and held.credentials.access_key == refused.access_key else held
 
-    def make(refused: Credentials | None, *, look: bool = True) -> Held:
-        with cache.lock(name(), lambda: look and good(refused) is not None):
-            if look and (held := good(refused)) is not None:
+    def make(self, refused: Credentials | None, *, anew: bool = False) -> Held:
+        """A session newer than `refused`; with `anew` one from STS whatever is cached."""
+        if refused is not None:
+            # tools that log in rewrite ~/.aws/credentials while a long run goes on
+            self._profiles = reload(self._environ, self._profiles)
+        with self._cache.lock(self._name(), lambda: not anew and self.cached(refused) is not None):
+            if not anew and (held := self.cached(refused)) is not None:
                 return held
-            issued = clock()
-            made = assuming.assume(access, environ=environ, profiles=profiles, prompt=prompt, note=note, clock=clock)
+            issued = self._clock()
+            made = assuming.assume(
+                self._access,
+                environ=self._environ,
+                profiles=self._profiles,
+                prompt=self._prompt,
+                note=self._note,
+                clock=self._clock,
+            )
             facts = {
-                "share": access.share,
-                "bucket": access.bucket,
-                "prefix": access.prefix,
-                "role_arn": access.role_arn,
+                "share": self._access.share,
+                "bucket": self._access.bucket,
+                "prefix": self._access.prefix,
+                "role_arn": self._access.role_arn,
                 "session_name": made.session_name,
                 "session_arn": made.arn,
                 "width": made.width,
             }
             held = Held(made.credentials, issued, facts)
             # the name anew: an SSO token may have been renewed on the way
-            cache.put(name(), SESSION, _value(held), made.credentials.expires or issued)
+            self._cache.put(self._name(), SESSION, _value(held), made.credentials.expires or issued)
             return held
 
-    first = None if anew else good(None)
-    held = first or make(None, look=not anew)
-    source_of_role = RoleCredentials(held, make, clock)
-    return Session(
-        source_of_role,
-        access=access,
-        cache=cache,
-        endpoint_entry=where,
-        facts=held.facts,
-        from_cache=first is not None,
-        clock=clock,
-    )
+    def _name(self) -> str:
+        return session_entry(self._access, self._environ, self._profiles)
+
+
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    """`note`, told each thing once: a renewal finds the same things worth saying as the first call."""
+    said: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            note(text)
+
+    return tell
 
 
 def session_entry(access: Access, environ: Mapping[str, str], profiles: Profiles) -> str:

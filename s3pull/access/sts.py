@@ -115,7 +115,7 @@ class Sts:
 
     def assume_role(self, parameters: Mapping[str, Any], clock: Callable[[], float] = time.time) -> Answer:
         """AssumeRole. Raises AccessDenied, CredentialsError, UsageError, ServiceError; the code of AWS is kept."""
-        with self._translated(f"cannot assume {parameters['RoleArn']}"):
+        with self._translated(f"cannot assume {parameters['RoleArn']}", parameters.get("ExternalId")):
             answer = self._client.assume_role(**parameters)
         given = answer["Credentials"]
         metadata = answer.get("ResponseMetadata", {})
@@ -128,8 +128,8 @@ class Sts:
         )
 
     @contextlib.contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        with translated(what, profile=self._profile, masked=self._secrets):
+    def _translated(self, what: str, *more: str | None) -> Iterator[None]:
+        with translated(what, profile=self._profile, masked=(*self._secrets, *more)):
             yield
 
 
@@ -195,6 +195,9 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
 
     if isinstance(error, theirs.ClientError):
         return _client_error(error.response, what, profile, masked)
+    if isinstance(error, theirs.ConfigParseError):
+        # its text quotes the malformed line, which may be a secret key
+        return UsageError(f"{what}: the AWS configuration is malformed", hint="aws configure list")
     text = _masked(str(error).rstrip("."), masked)
     login = "" if profile == "default" else f" --profile {profile}"
     if isinstance(error, theirs.SSOError | theirs.TokenRetrievalError):

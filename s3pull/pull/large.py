@@ -39,8 +39,9 @@ _MIB = 1024 * 1024
 SEGMENT = 16 * _MIB
 #: a giant has at most so many segments: the grid, its sidecar and its requests stay small
 _MOST_SEGMENTS = 4096
-#: a kill loses at most what came since the last checkpoint of each connection
-_CHECKPOINT_BYTES = 4 * _MIB
+#: A kill loses at most what came since the last checkpoint of each connection: there may be many, so every buffer that
+#: is written is noted (24 bytes), up to so many times a segment, and at least every second.
+_CHECKPOINTS = 32
 _CHECKPOINT_SECONDS = 1.0
 _RUNNING = ("CRC64NVME", "CRC32C", "CRC32")
 
@@ -275,7 +276,7 @@ class LargeObject:
 class _Segment:
     """Where one segment got to: everything before `at` is written, and `crc` covers it from the segment's start."""
 
-    __slots__ = ("_marked", "_marked_at", "at", "crc", "end", "index", "start")
+    __slots__ = ("_marked", "_marked_at", "_step", "at", "crc", "end", "index", "start")
 
     def __init__(self, index: int, start: int, end: int, done: int, crc: int) -> None:
         self.index = index
@@ -283,15 +284,14 @@ class _Segment:
         self.end = end
         self.at = self._marked = start + done
         self.crc = crc
+        self._step = (end - start) // _CHECKPOINTS
         self._marked_at = time.monotonic()
 
     def checkpoint_is_due(self) -> bool:
-        """True every 4 MiB, every second, and at the end."""
+        """True when a 32nd of the segment was written, after a second, and at the end."""
         now = time.monotonic()
         due = (
-            self.at == self.end
-            or self.at - self._marked >= _CHECKPOINT_BYTES
-            or now - self._marked_at >= _CHECKPOINT_SECONDS
+            self.at == self.end or self.at - self._marked >= self._step or now - self._marked_at >= _CHECKPOINT_SECONDS
         )
         if due:
             self._marked, self._marked_at = self.at, now

@@ -186,9 +186,9 @@ def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
         given, rest, order = command.make_parser(ctx).parse_args(args=list(args))
     except ParserError as error:
         raise _usage(error, command, ctx) from None
-    for param in command.get_params(ctx):
-        if param.name == "help":
-            param.handle_parse_result(ctx, given, rest)
+    if given.get("help") is True:
+        sys.stdout.write(ctx.get_help() + "\n")
+        raise typer.Exit
     for param in command.get_params(ctx):
         if param.name == "help":
             continue

@@ -48,7 +48,8 @@ def add(
     """Remember a source and how to get at it.
 
     \b
-      s3pull share add acme s3://acme-exports/2026/ --role-arn arn:aws:iam::111122223333:role/acme-readers
+      s3pull share add acme s3://acme-exports/2026/ \\
+             --role-arn arn:aws:iam::111122223333:role/acme-readers --external-id 9f4c…
     """
     from s3pull.access import config
 

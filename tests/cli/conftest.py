@@ -1,10 +1,7 @@
-"""Run command lines the way users do: in this process where that is enough, as a process where it is not."""
+"""Run command lines in this process, where no terminal, signal or exit of a process is at stake."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -21,28 +18,15 @@ class Ran:
     err: str
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A home of its own for every test: nobody's configuration, credentials or cache are touched."""
-    place = tmp_path / "home"
-    place.mkdir()
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "S3PULL_", "XDG_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(place))
-    monkeypatch.setenv("S3PULL_CONFIG", str(place / "config.toml"))
-    monkeypatch.setenv("S3PULL_CACHE_DIR", str(place / "cache"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    return place
-
-
 @pytest.fixture
-def run(capsys):
-    """`run("share", "list")` in this process."""
+def run(capsys, monkeypatch, tmp_path):
+    """`run("share", "list")` in an empty working directory; `env` is set for this call and after it."""
+    monkeypatch.chdir(tmp_path)
 
-    def call(*args):
+    def call(*args, env=None):
+        for name, value in (env or {}).items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
         code = main(args)
         said = capsys.readouterr()
         return Ran(code, said.out, said.err)
@@ -51,20 +35,8 @@ def run(capsys):
 
 
 @pytest.fixture
-def s3pull():
-    """`s3pull("share", "list")` as a process, without a terminal."""
-
-    def call(*args, **settings):
-        done = subprocess.run(
-            [sys.executable, "-m", "s3pull", *args],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-            start_new_session=True,
-            **settings,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
-
-    return call
+def config(isolated, monkeypatch):
+    """Where config.toml will be."""
+    path = isolated / "config.toml"
+    monkeypatch.setenv("S3PULL_CONFIG", str(path))
+    return path

@@ -95,6 +95,7 @@ def test_isolation_hides_the_users_settings_and_gives_them_back(temporary, monke
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_the_whole_demo(temporary):
     """Every claim is checked by the demo itself; here, that it tells them all and leaves nothing behind."""
     done = subprocess.run(

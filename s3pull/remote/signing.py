@@ -18,7 +18,7 @@ import hmac
 import time
 from collections.abc import Iterable
 from hashlib import sha256
-from urllib.parse import quote, quote_from_bytes
+from urllib.parse import quote_from_bytes
 
 from s3pull.errors import UsageError
 from s3pull.objects import Credentials
@@ -118,18 +118,24 @@ def anonymous_lines(host: str, headers: Headers) -> bytes:
 def encode_key(key: str) -> bytes:
     """A key as it stands in a path: percent-encoded once, `/` kept, nothing normalised.
 
-    Raises UsageError for no Unicode.
+    Raises UsageError for what is no Unicode.
     """
-    try:
-        raw = key.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UsageError(f"the key {key!r} is not valid Unicode and cannot be asked for", key=key) from None
-    return quote_from_bytes(raw, safe="/").encode("ascii")
+    return quote_from_bytes(_utf8(key), safe="/").encode("ascii")
 
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """A query string in the canonical form that is both sent and signed: sorted, and every reserved character
-    encoded.
+    """A query string in the canonical form that is both sent and signed: sorted, and every reserved character encoded.
+
+    Raises UsageError for what is no Unicode.
     """
-    quoted = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in pairs)
+    quoted = sorted(
+        (quote_from_bytes(_utf8(name), safe=""), quote_from_bytes(_utf8(value), safe="")) for name, value in pairs
+    )
     return "&".join(f"{name}={value}" for name, value in quoted).encode("ascii")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is not valid Unicode and cannot be asked for") from None

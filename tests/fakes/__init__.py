@@ -6,5 +6,18 @@ from tests.fakes.bodies import Held, Sparse, chunks
 from tests.fakes.faults import at
 from tests.fakes.identities import READ_ONLY, Keys
 from tests.fakes.policies import ALLOW_ALL
+from tests.fakes.proxy import FakeProxy
 
-__all__ = ["ALLOW_ALL", "READ_ONLY", "FakeAws", "Held", "Keys", "Recorded", "Sparse", "at", "chunks", "faults"]
+__all__ = [
+    "ALLOW_ALL",
+    "READ_ONLY",
+    "FakeAws",
+    "FakeProxy",
+    "Held",
+    "Keys",
+    "Recorded",
+    "Sparse",
+    "at",
+    "chunks",
+    "faults",
+]

@@ -28,6 +28,7 @@ from typing import Any, Self
 from tests.fakes import s3, sigv4, sts
 from tests.fakes import tls as authority
 from tests.fakes.bodies import Body, Held
+from tests.fakes.buckets import AccessPoint, Bucket, State, Version
 from tests.fakes.faults import Action, Fault, Match, Seeded, at, paced
 from tests.fakes.http import Request, Response, Server
 from tests.fakes.identities import READ_ONLY, Directory, Keys, Role, Session
@@ -49,6 +50,8 @@ class Recorded:
     action: str
     bucket: str | None
     key: str | None
+    #: the ARN of the access point that was named, or None
+    access_point: str | None
     #: what STS was asked (AssumeRole's form fields)
     form: dict[str, str]
     client_port: int
@@ -81,7 +84,7 @@ class FakeAws:
     def __init__(self, tls: bool = False) -> None:
         self.clock = Clock()
         self.directory = Directory(self.clock.now)
-        self.store = s3.State()
+        self.store = State()
         #: seconds before the first byte of every answer
         self.latency = 0.0
         #: bytes/s of each connection, or None
@@ -206,8 +209,13 @@ class FakeAws:
         versioning: bool = False,
         *,
         requester_pays: bool = False,
-    ) -> s3.Bucket:
-        return self.store.add_bucket(s3.Bucket(name, owner, region, policy, versioning, requester_pays))
+    ) -> Bucket:
+        return self.store.add_bucket(Bucket(name, owner, region, policy, versioning, requester_pays))
+
+    def access_point(self, name: str, bucket: str, account: str = OWNER) -> AccessPoint:
+        """Reached by Host `NAME-ACCOUNT.…` or its `alias` as a bucket; permissions are asked for on its `arn`."""
+        region = self.store.buckets[bucket].region
+        return self.store.add_access_point(AccessPoint(name, account, region, bucket))
 
     def kms_key(self, arn: str, policy: Document | None = None, *, state: str = "Enabled") -> str:
         """A customer key. `policy` None: it leaves that to the account's IAM. States: Disabled, PendingDeletion."""
@@ -240,7 +248,7 @@ class FakeAws:
         of x-amz-restore. `headers`: further ones that GET and HEAD return.
         """
         assert bucket is not None and key is not None
-        version = s3.Version(
+        version = Version(
             key=key,
             body=Held(body) if isinstance(body, bytes) else body,
             last_modified=self.clock.now() if last_modified is None else last_modified,
@@ -337,7 +345,7 @@ class FakeAws:
 
     def _record(self, request: Request) -> Recorded:
         form = sts.form_of(request)
-        route = s3.Route(form["Action"], None, None) if form else s3.route(request, self.store)
+        route = s3.Route(form["Action"]) if form else s3.route(request, self.store)
         number = next(self._ids)
         record = Recorded(
             method=request.method,
@@ -347,6 +355,7 @@ class FakeAws:
             action=route.action,
             bucket=route.bucket,
             key=route.key,
+            access_point=route.access_point,
             form=form,
             client_port=request.client_port,
             request_id=f"{number:016X}",

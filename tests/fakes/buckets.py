@@ -137,11 +137,34 @@ class KmsKey:
         return self.arn.split(":")[4]
 
 
+@dataclass(frozen=True)
+class AccessPoint:
+    name: str
+    account: str
+    region: str
+    bucket: str
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:s3:{self.region}:{self.account}:accesspoint/{self.name}"
+
+    @property
+    def label(self) -> str:
+        """The first label of its host."""
+        return f"{self.name}-{self.account}"
+
+    @property
+    def alias(self) -> str:
+        return f"{self.name}-fake0alias-s3alias"
+
+
 class State:
-    """All buckets and keys of all accounts."""
+    """All buckets, access points and keys of all accounts."""
 
     def __init__(self) -> None:
         self.buckets: dict[str, Bucket] = {}
+        #: by label and by alias
+        self.access_points: dict[str, AccessPoint] = {}
         self.kms_keys: dict[str, KmsKey] = {}
         self._lock = threading.Lock()
         self._versions = 0
@@ -151,6 +174,10 @@ class State:
             check(bucket.policy)
         self.buckets[bucket.name] = bucket
         return bucket
+
+    def add_access_point(self, point: AccessPoint) -> AccessPoint:
+        self.access_points[point.label] = self.access_points[point.alias] = point
+        return point
 
     def add_kms_key(self, arn: str, policy: Document | None, state: str) -> str:
         self.kms_keys[arn] = KmsKey(arn, policy, state)
@@ -162,10 +189,10 @@ class State:
         return arn
 
     def bucket_of_host(self, host: str) -> str | None:
-        """The bucket that a virtual-hosted Host names; the longest where several could."""
+        """The bucket, or the access point's label, that a virtual-hosted Host names; of several the longest."""
         if host.replace(".", "").isdigit():
             return None
-        fitting = [name for name in self.buckets if host.startswith(f"{name}.")]
+        fitting = [name for name in [*self.buckets, *self.access_points] if host.startswith(f"{name}.")]
         return max(fitting, key=len, default=None)
 
     def put(self, bucket: str, version: Version) -> Version:

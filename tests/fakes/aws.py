@@ -41,7 +41,7 @@ NOWHERE = os.devnull
 
 @dataclass
 class Recorded:
-    """One request and what became of it. `bytes_sent` are body bytes handed to the kernel, and grows as they go."""
+    """One request and what became of it. `bytes_sent` counts body bytes as they go out."""
 
     method: str
     path: str

@@ -236,9 +236,9 @@ class Server:
         try:
             for piece in pieces:
                 # one packet for head and a small body: thousands of small answers depend on it
+                response.sent(len(piece))  # before it goes, so that a client which has it all finds it counted
                 sock.sendall(head + framed(piece, response.framing) if head else framed(piece, response.framing))
                 head = b""
-                response.sent(len(piece))
         except Hangup:
             if head:
                 sock.sendall(head)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from s3pull.errors import Cancelled, ObjectError
+from s3pull.errors import Cancelled, NameRefused, ObjectError
 from s3pull.local import owner
 from s3pull.local.checkpoint import Claim, Header, Running, claims, header_line, longest_match, record, seed_of
 from s3pull.local.durability import sync_data, sync_file
@@ -148,6 +148,8 @@ class PartFile:
         if not candidate.free:
             source = _open_own(directory, name.part, write=False)
             return cls._create(directory, final_name, name.ident, header, source, segments) if source else None
+        if _open_own(directory, name.part, write=False) is None:
+            return None
         # The new log comes first: whenever this is killed, one whole pair of part and log is there.
         new = owner.part_name(name.ident)
         _open_here.add(new)
@@ -392,7 +394,10 @@ def _new_log(directory: Directory, name: str, header: Header, segments: dict[int
 
 def _open_own(directory: Directory, name: str, *, write: bool) -> OpenFile | None:
     """The file `name` if it is one that we could have made; nobody else's bytes, or second name, are trusted."""
-    fd = directory.open(name, write)
+    try:
+        fd = directory.open(name, write)
+    except NameRefused:
+        return None
     if fd is None:
         return None
     file = OpenFile(fd, functools.partial(_open_here.discard, name) if write else None)

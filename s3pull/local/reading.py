@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from s3pull.local.openfile import OpenFile
 from s3pull.local.oserrors import data_error
 from s3pull.local.tree import Directory
 
@@ -23,18 +23,15 @@ def reading(directory: Directory, name: str) -> Iterator[ReadAt]:
         yield lambda _offset, _buffer: 0
         return
 
+    file = OpenFile(fd)
+
     def read_at(offset: int, buffer: memoryview) -> int:
         try:
-            if hasattr(os, "preadv"):
-                return os.preadv(fd, [buffer], offset)
-            os.lseek(fd, offset, os.SEEK_SET)
-            data = os.read(fd, len(buffer))
+            return file.read_at(offset, buffer)
         except OSError as error:
             raise data_error(error, f"cannot read {directory.path(name)!r}") from error
-        buffer[: len(data)] = data
-        return len(data)
 
     try:
         yield read_at
     finally:
-        os.close(fd)
+        file.close()

@@ -144,12 +144,14 @@ def save_share(path: Path, new: Share, *, replace: bool = False) -> None:
 
     def change(document: Any, current: Mapping[str, Share]) -> dict[str, Share]:
         import tomlkit
+        import tomlkit.items
 
         if new.name in current and not replace:
             raise UsageError(f"there is a share {new.name!r} already", hint=f"s3pull share remove {new.name}")
         if "shares" not in document:
             document["shares"] = tomlkit.table(is_super_table=True)
-        table = tomlkit.table()
+        within = document["shares"]
+        table: Any = tomlkit.inline_table() if isinstance(within, tomlkit.items.InlineTable) else tomlkit.table()
         for key, value in new.settings().items():
             if isinstance(value, dict):
                 inline = tomlkit.inline_table()
@@ -157,9 +159,9 @@ def save_share(path: Path, new: Share, *, replace: bool = False) -> None:
                 value = inline
             table.add(key, value)
         if new.name in current:
-            _update(document["shares"][new.name], table)
+            _update(within[new.name], table)
         else:
-            document["shares"][new.name] = table
+            within[new.name] = table
         return {**current, new.name: new}
 
     _edit(path, change)

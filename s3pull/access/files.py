@@ -48,18 +48,29 @@ def read_private(path: Path, most: int) -> bytes:
         if path.is_symlink():
             raise PermissionError("is a symbolic link") from None
         raise
+    try:
+        # before fdopen, which leaks the handle of a directory
+        problem = _distrusted(os.fstat(handle))
+        if problem:
+            raise PermissionError(problem)
+    except BaseException:
+        os.close(handle)
+        raise
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise PermissionError("is not a regular file")
-        if not _WINDOWS and status.st_uid != os.geteuid():
-            raise PermissionError("belongs to somebody else")
-        if not _WINDOWS and status.st_mode & 0o077:
-            raise PermissionError(f"is open to others (mode {stat.S_IMODE(status.st_mode):04o})")
         content = file.read(most + 1)
     if len(content) > most:
         raise PermissionError("is too long")
     return content
+
+
+def _distrusted(status: os.stat_result) -> str | None:
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file"
+    if not _WINDOWS and status.st_uid != os.geteuid():
+        return "belongs to somebody else"
+    if not _WINDOWS and status.st_mode & 0o077:
+        return f"is open to others (mode {stat.S_IMODE(status.st_mode):04o})"
+    return None
 
 
 def private_directory(path: Path) -> str | None:

@@ -7,6 +7,8 @@ import pytest
 from s3pull.access import values
 from s3pull.access.values import Wrong
 
+MULTI_REGION = "arn:aws:s3::111122223333:accesspoint/a.mrap"
+
 
 @pytest.mark.parametrize(
     ("reader", "given", "value"),
@@ -35,7 +37,7 @@ from s3pull.access.values import Wrong
         (values.region, "garage", "garage"),
         (values.url, "http://127.0.0.1:9000", "http://127.0.0.1:9000"),
         (values.bucket, "my.bucket-1", "my.bucket-1"),
-        (values.access_point, "arn:aws:s3::111122223333:accesspoint/a.mrap", "arn:aws:s3::111122223333:accesspoint/a.mrap"),
+        (values.access_point, MULTI_REGION, MULTI_REGION),
         (values.prefix, "", ""),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -206,6 +207,22 @@ def test_swapping_while_others_write_never_leaks(tmp_path: Path) -> None:
     assert os.listdir(outside / "d") == []
     assert written + refused == 300
     assert written
+
+
+@pytest.mark.parametrize(("tag", "refused"), [(0xA0000003, True), (0xA000000C, True), (0x9000001A, False), (0, False)])
+def test_junctions_are_links_and_cloud_files_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: int, refused: bool
+) -> None:
+    """A junction looks like a directory; only its reparse tag tells."""
+    (tmp_path / "junction").mkdir()
+    monkeypatch.setattr(tree_module, "_HAS_DIR_FD", False)
+    monkeypatch.setattr(os, "lstat", lambda path: SimpleNamespace(st_mode=stat.S_IFDIR | 0o755, st_reparse_tag=tag))
+    with Tree(tmp_path, create=True) as tree:
+        if refused:
+            with pytest.raises(NameRefused, match="link"):
+                tree.directory("junction")
+        else:
+            assert tree.directory("junction").relative == "junction"
 
 
 @pytest.mark.parametrize("write", [False, True])

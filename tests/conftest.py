@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers import fake_aws, fake_aws_tls, moto_process, moto_server, rclone_process, rclone_server
 
-__all__ = ["fake_aws", "fake_aws_tls", "isolated", "moto_process", "moto_server", "rclone_process", "rclone_server"]
+__all__ = ["fake_aws", "fake_aws_tls", "moto_process", "moto_server", "rclone_process", "rclone_server"]
 
 #: whatever could lead a test, or a process that it starts, to something of the user's
 FOREIGN = re.compile(
@@ -20,10 +22,18 @@ FOREIGN = re.compile(
 )
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders not there yet. (`mktemp` would look through all the homes before it at every test.)"""
+    parent = tmp_path_factory.mktemp("homes")
+    return (parent / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def isolated(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> Path:
     """An empty home for this test; returns it. The keyring fails as on a headless machine."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     for name in [name for name in os.environ if FOREIGN.fullmatch(name)]:
         monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE"):

@@ -43,7 +43,7 @@ def _command(args: Sequence[str]) -> list[str]:
 
 
 def _environment(env: Env | None) -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::ResourceWarning", **(env or {})}
+    return {**os.environ, **(env or {})}
 
 
 @dataclass

@@ -15,6 +15,7 @@ answers go wrong in faults.py.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import threading
 import time
@@ -36,6 +37,8 @@ from tests.fakes.policies import ALLOW_ALL, Document, Guard
 from tests.fakes.refusals import Refusal
 
 OWNER = "111111111111"
+#: where container credentials are served; no bucket's name starts with a dot
+CONTAINER = "/.container/"
 NOWHERE = os.devnull
 
 
@@ -95,6 +98,8 @@ class FakeAws:
         self.wrong_region = "malformed"
         #: True: AssumeRole's denials say that the trust policy is the reason, as AWS may
         self.trust_reasons = False
+        #: True: an MFA code is good for one AssumeRole, as AWS's are
+        self.single_use_codes = False
         #: SCPs and RCPs (by account), and the caller's VPC endpoint policy: see `guard`
         self.guards: list[tuple[str | None, Guard]] = []
         self.requests: list[Recorded] = []
@@ -147,6 +152,12 @@ class FakeAws:
         return found
 
     # --- accounts ---------------------------------------------------------------------------------------
+
+    def container_env(self, account: str, role: str) -> dict[str, str]:
+        """The variables of an ECS task or EKS pod of this role, whose credentials come from an endpoint of ours."""
+        keys = self.session(account, role, "task")
+        found = self.env()
+        return found | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.url}{CONTAINER}{keys.access_key}"}
 
     def user(
         self, account: str, name: str, policy: Document | None = ALLOW_ALL, *, mfa_code: str | None = None
@@ -345,7 +356,10 @@ class FakeAws:
 
     def _record(self, request: Request) -> Recorded:
         form = sts.form_of(request)
-        route = s3.Route(form["Action"]) if form else s3.route(request, self.store)
+        if request.path.startswith(CONTAINER):
+            route = s3.Route("ContainerCredentials")
+        else:
+            route = s3.Route(form["Action"]) if form else s3.route(request, self.store)
         number = next(self._ids)
         record = Recorded(
             method=request.method,
@@ -376,8 +390,25 @@ class FakeAws:
                 return instead
         if record.action in sts.ACTIONS:
             return sts.answer(self, request, record)
+        if request.path.startswith(CONTAINER):
+            return self._container_credentials(request.path.removeprefix(CONTAINER))
         self._hold_back()
         return s3.answer(self, request, record)
+
+    def _container_credentials(self, access_key: str) -> Response:
+        """https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html"""
+        session = self.directory.holder(access_key)
+        assert isinstance(session, Session)
+        if session.expires < self.clock.now():
+            session = self.directory.add_session(session.role, session.name, 3600)
+        document = {
+            "RoleArn": session.role.arn,
+            "AccessKeyId": session.keys.access_key,
+            "SecretAccessKey": session.keys.secret_key,
+            "Token": session.keys.token,
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.expires)),
+        }
+        return Response(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     def _hold_back(self) -> None:
         if self.throttle is None:

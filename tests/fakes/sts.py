@@ -216,6 +216,8 @@ def _with_code(aws: FakeAws, form: dict[str, str]) -> bool:
     if form.get("TokenCode") != expected:
         text = "MultiFactorAuthentication failed with invalid MFA one time pass code."
         raise Refusal(403, "AccessDenied", text)
+    if aws.single_use_codes:
+        aws.directory.mfa_codes[form["SerialNumber"]] = ""
     return True
 
 

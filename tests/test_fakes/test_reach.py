@@ -143,3 +143,11 @@ def test_tunnels(fake_aws_tls, clients):
         assert s3.get_object(Bucket="acme", Key="k")["Body"].read() == b"x"
         s3.close()
         assert proxy.requests[0].method == "CONNECT"
+
+
+def test_a_container(fake_aws, monkeypatch):
+    for name, value in fake_aws.container_env(CONSUMER, "task-role").items():
+        monkeypatch.setenv(name, value)
+    with contextlib.closing(boto3.session.Session().client("sts", region_name="us-east-1")) as sts:
+        assert sts.get_caller_identity()["Arn"] == f"arn:aws:sts::{CONSUMER}:assumed-role/task-role/task"
+    assert fake_aws.count("ContainerCredentials") == 1

@@ -99,7 +99,11 @@ def test_mfa(fake_aws, clients, ana):
     assert refused(assume, sts)[1] == "AccessDenied"
     wrong = refused(assume, sts, SerialNumber=serial, TokenCode="000000")
     assert wrong == (403, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.")
+    for _ in range(2):
+        assert assume(sts, SerialNumber=serial, TokenCode="123456")
+    fake_aws.single_use_codes = True
     assert assume(sts, SerialNumber=serial, TokenCode="123456")
+    assert refused(assume, sts, SerialNumber=serial, TokenCode="123456") == wrong
 
 
 def test_chained_sessions_last_an_hour_at_most(fake_aws, clients):

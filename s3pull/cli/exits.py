@@ -16,6 +16,7 @@ has reported itself does not come here: it returns its exit code.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -167,10 +168,17 @@ def _heeding_sigterm() -> Iterator[None]:
 
 
 def _ensure_streams() -> None:
-    """Where stdout or stderr was closed (`>&-`) put a sink in its place, before a file of ours gets its number."""
+    """Where stdout or stderr was closed (`>&-`) put a sink in its place, before a file of ours gets its number.
+
+    Both speak UTF-8 whatever the locale says, and what cannot be said even so is escaped: no key breaks a listing.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _silence_stdout() -> None:

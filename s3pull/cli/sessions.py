@@ -314,7 +314,7 @@ def _place(where: str, why: str | None) -> str:
 
 def _title(one: CachedSession) -> str:
     if one.share is not None:
-        return f"{one.share}:"
+        return one.share
     return f"s3://{one.bucket}/{one.prefix or ''}" if one.bucket else f"entry {one.name[:12]}"
 
 

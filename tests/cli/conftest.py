@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -30,6 +32,26 @@ def run(capsys, monkeypatch, tmp_path):
         code = main(args)
         said = capsys.readouterr()
         return Ran(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def headless(tmp_path):
+    """`headless("status")` as a process that has no terminal, not even one to open by name."""
+
+    def call(*args, stdin=""):
+        done = subprocess.run(
+            [sys.executable, "-m", "s3pull", *args],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=tmp_path,
+            timeout=60,
+            start_new_session=True,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     return call
 

@@ -158,6 +158,17 @@ class TestProcesses:
         os.close(writer)
         assert (done.returncode, done.stderr) == (141, b"")
 
+    @pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {}])
+    def test_any_name_can_be_said_in_any_locale(self, locale):
+        code = (
+            "import sys; from s3pull.cli.exits import guard\n"
+            "sys.exit(guard([], lambda: print('a\\u00e9\\u65e5\\udcff') or print('\\u65e5', file=sys.stderr)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, env={**os.environ, **locale}, timeout=60
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "aé日\\udcff\n".encode(), "日\n".encode())
+
     def test_streams_that_are_closed_from_the_start(self):
         line = f"{sys.executable} -m s3pull --version >&- 2>&-; echo $?"
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)

@@ -177,6 +177,18 @@ class Transient(ServiceError):
         self.retry_after = retry_after
         self.throttled = throttled
 
+    def final(self) -> ServiceError:
+        """The same failure when it will not be tried again: nobody further up may take it for transient."""
+        return ServiceError(
+            self.message,
+            hint=self.hint or "try again later: what was downloaded so far is kept",
+            code=self.code,
+            status=self.status,
+            request_id=self.request_id,
+            host_id=self.host_id,
+            key=self.key,
+        )
+
 
 class WrongRegion(ServiceError):
     """The endpoint was resolved for another region. `region` is the right one where the answer named it."""

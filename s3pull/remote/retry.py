@@ -130,7 +130,7 @@ class Attempts:
         self._failures += 1
         wait = self._patience._decide(self._failures, self._since, error)
         if wait < 0:
-            raise error
+            raise error.final() from error
         self._patience.sleep(wait)
 
     def progressed(self) -> None:

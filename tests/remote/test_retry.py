@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from s3pull.errors import Cancelled, Transient
+from s3pull.errors import Cancelled, ServiceError, Transient
 from s3pull.remote import retry
 from s3pull.remote.retry import Patience
 
@@ -34,8 +34,10 @@ def exhaust(attempts, error):
         tries += 1
         try:
             attempts.failed(error)
-        except Transient as raised:
-            assert raised is error
+        except ServiceError as raised:
+            assert not isinstance(raised, Transient), "nobody further up may try it again"
+            assert raised.__cause__ is error
+            assert raised.message == error.message
             return tries
 
 
@@ -64,7 +66,7 @@ def test_slow_failures_end_sooner():
     world, shared = patience()
     attempts = shared.attempts()
     tries = 0
-    with pytest.raises(Transient):
+    with pytest.raises(ServiceError):
         while True:
             world.now += 30  # each try took its silence
             tries += 1
@@ -94,12 +96,12 @@ def test_success_fills_the_budget_again():
     _, shared = patience()
     for _ in range(256):
         exhaust(shared.attempts(), Transient("x"))
-    with pytest.raises(Transient):
+    with pytest.raises(ServiceError):
         shared.attempts().failed(Transient("x"))
     for _ in range(5):
         shared.succeeded()
     shared.attempts().failed(Transient("x"))
-    with pytest.raises(Transient):
+    with pytest.raises(ServiceError):
         shared.attempts().failed(Transient("x"))
 
 

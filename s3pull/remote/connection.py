@@ -155,11 +155,11 @@ class Connection:
     def _head(self) -> Head:
         while True:
             if self._stop > self._start:
+                self._reused = False  # it does answer: what goes wrong from here on is a failure
                 parsed = parse_head(self._buffer, self._start, self._stop)
                 if parsed is not None:
                     head, self._start = parsed
                     return head
-                self._reused = False  # it did answer
             if not self._more():
                 raise self._broken(None)
 

@@ -135,7 +135,7 @@ def _object(fields: dict[str, str], encoded: bool) -> RemoteObject:
         None,
         None,
         None,
-        None if restoring is None else restoring == "false" and "RestoreExpiryDate" in fields,
+        None if restoring is None else restoring == "false",  # at worst the GET says that it is archived after all
     )
 
 

@@ -50,7 +50,7 @@ def test_a_page():
     [
         ("", None, True),
         ("<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>", False, True),
-        ("<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress></RestoreStatus>", False, True),
+        ("<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress></RestoreStatus>", True, False),
         (
             "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress>"
             "<RestoreExpiryDate>2026-12-01T00:00:00.000Z</RestoreExpiryDate></RestoreStatus>",

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from s3pull import __version__
@@ -94,6 +95,7 @@ class Sts:
     ) -> None:
         self._secrets = (access.external_id, credentials.secret_key, credentials.token)
         self._profile = effective(access.profile, environ)
+        _check_bundle(access.ca_bundle)
         with self._translated("cannot reach STS"):
             self._client = session(access.profile).create_client(
                 "sts",
@@ -131,6 +133,20 @@ class Sts:
     def _translated(self, what: str, *more: str | None) -> Iterator[None]:
         with translated(what, profile=self._profile, masked=(*self._secrets, *more)):
             yield
+
+
+def _check_bundle(path: str | None) -> None:
+    """botocore would call a CA bundle that is not there a failed TLS handshake."""
+    if path is None:
+        return
+    try:
+        Path(path).open("rb").close()
+    except IsADirectoryError:
+        return
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        hint = "check AWS_CA_BUNDLE and the profile's ca_bundle"
+        raise UsageError(f"the CA bundle {path} cannot be read: {why}", hint=hint) from None
 
 
 def session(profile: str | None) -> Any:
@@ -223,10 +239,7 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
         return ServiceError(f"{what}: {text}", hint="check the network, HTTPS_PROXY, and AWS_REGION")
     if isinstance(error, theirs.BotoCoreError):
         return UsageError(f"{what}: {text}")
-    if isinstance(error, OSError):
-        bundle = "check AWS_CA_BUNDLE and the profile's ca_bundle"
-        return UsageError(f"{what}: {_masked(str(error), masked)}", hint=bundle)
-    if isinstance(error, ValueError):
+    if isinstance(error, OSError | ValueError):
         return UsageError(f"{what}: {text}")
     return None
 

@@ -151,17 +151,18 @@ class Bars:
         self._drawn = False
         self._ticking = _Ticking(every, self._draw)
 
-    def _bar(self, position: int, form: str) -> Any:
+    def _bar(self, position: int, form: str, words: str, total: int | None = None, done: int = 0) -> Any:
+        """A new bar, drawn at once: tqdm leaves no choice, so it is given what there is to draw."""
         return self._tqdm(
-            total=0, position=position, bar_format=form, file=self._stream, dynamic_ncols=True, leave=False,
-            mininterval=0, miniters=0, smoothing=0,
+            total=total, initial=done, desc=words, position=position, bar_format=form, file=self._stream,
+            dynamic_ncols=True, leave=False, mininterval=0, miniters=0, smoothing=0,
         )  # fmt: skip
 
     def _draw(self, now: float) -> None:
         progress = self._progress
         rate = self._rate.at(now, progress.received)
         if self._total is None:
-            self._total = self._bar(0, _OPEN_END)
+            self._total = self._bar(0, _OPEN_END, "")
         bar = self._total
         width = bar.ncols or 80
         bar.total = progress.total_bytes
@@ -175,15 +176,17 @@ class Bars:
     def _draw_large(self, active: dict[int, ActiveObject], width: int) -> None:
         for number in [number for number in self._large if number not in active]:
             self._large.pop(number).close()
-        for number in active:
-            if number not in self._large and len(self._large) < MOST_BARS:
+        for number, one in active.items():
+            done, words = min(one.done, one.size), shortened(printable(one.name), max(12, width // 2))
+            bar = self._large.get(number)
+            if bar is not None:
+                bar.total, bar.n = one.size, done
+                bar.set_description_str(words, refresh=False)
+                bar.refresh()
+            elif len(self._large) < MOST_BARS:
                 taken = {-bar.pos for bar in self._large.values()}
-                self._large[number] = self._bar(min(set(range(1, MOST_BARS + 1)) - taken), _LARGE)
-        for number, bar in self._large.items():
-            one = active[number]
-            bar.total, bar.n = one.size, min(one.done, one.size)
-            bar.set_description_str(shortened(printable(one.name), max(12, width // 2)), refresh=False)
-            bar.refresh()
+                free = min(set(range(1, MOST_BARS + 1)) - taken)
+                self._large[number] = self._bar(free, _LARGE, words, one.size, done)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

@@ -82,6 +82,7 @@ def main() -> int:
         print(f"bench: not installed: {', '.join(missing)}; see bench/README.md", file=sys.stderr)
         return 2
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in choice.scenarios]
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="s3pull-bench-", dir=choice.scratch) as scratch:
         bucket = Bucket(Path(scratch), seed=choice.seed, md5_etags=md5_etags())
         if any(scenario.source == "large.bin" for scenario in scenarios):
@@ -89,7 +90,7 @@ def main() -> int:
         if any(scenario.source == "small/" for scenario in scenarios):
             bucket.add_tree("small/", choice.count, choice.small * KIB)
         with Nginx(Path(scratch), bucket) as site:
-            print(conditions(choice, peers))
+            print(conditions(choice, peers, load))
             held = [run(scenario, peers, bucket, site, choice.rounds) for scenario in scenarios]
     return 1 if choice.strict and not all(held) else 0
 
@@ -141,13 +142,14 @@ def proof(stdout: str) -> str:
     return ", ".join(f"{verified.count(name)} by {name}" for name in sorted(set(verified))) or "none"
 
 
-def conditions(choice: argparse.Namespace, peers: Sequence[Peer]) -> str:
-    """What the figures below were measured with."""
+def conditions(choice: argparse.Namespace, peers: Sequence[Peer], load: float) -> str:
+    """What the figures below were measured with; `load` is what else the machine was doing."""
     versions = sorted({version(peer) for peer in peers})
     etags = "MD5" if md5_etags() else "nginx's own"
     return (
         f"{os.cpu_count()} cores shared with nginx, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}; {', '.join(versions)}; ETags: {etags}; median of {choice.rounds} rounds"
+        f"Python {platform.python_version()}; {', '.join(versions)}; ETags: {etags}; "
+        f"load before the bench {load:.1f}; median of {choice.rounds} rounds"
     )
 
 

@@ -34,8 +34,9 @@ def resolve(access: Access, region: str | None) -> Endpoint:
 
     try:
         url = _presigned(access, region, {})
-        if urlsplit(url).hostname == f"{access.bucket}.s3.amazonaws.com":
-            # for presigned URLs botocore prefers the global name, unless it is told that virtual hosts are wanted
+        host = urlsplit(url).hostname or ""
+        if host.startswith(f"{access.bucket}.") and host.endswith(".amazonaws.com"):
+            # presigned URLs get the global name or us-east-1's, unless botocore is told that virtual hosts are wanted
             url = _presigned(access, region, {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"})
     except botocore.exceptions.ProfileNotFound:
         raise UsageError(

@@ -27,6 +27,7 @@ from s3pull.errors import (
     ServiceError,
 )
 from s3pull.events import Action, ObjectEvent, Reason
+from s3pull.local.parts import sweep
 from s3pull.local.reading import reading
 from s3pull.local.tree import DIRECTORY, Directory, Tree
 from s3pull.objects import Checksum, RemoteObject
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
 SMALL = 256 * 1024
 _REPINS = 3
+#: seconds that a part of a killed run waits for somebody to go on with it
+_KEEP_PARTS = 7 * 86400.0
 #: so many denials or service failures in a row, with no success before, are not about single objects
 _HOPELESS = 16
 
@@ -114,6 +117,7 @@ class Puller:
         self._emit = emit
         self._lock = threading.Lock()
         self._in_a_row = 0
+        self._swept: set[str] = set()
 
     # --- one object ---------------------------------------------------------------------------------------
 
@@ -146,7 +150,7 @@ class Puller:
         if self.choices.dry_run:
             self._plan(item, worker)
             return
-        directory = self.tree.directory(item.folder)
+        directory = self._folder(item.folder)
         decision = self._decide(item, directory)
         if not decision.fetch:
             worker.meter.done_bytes += item.object.size
@@ -155,6 +159,14 @@ class Puller:
             small.fetch(self, item, directory, decision.reason, worker)
         else:
             large.LargeObject(self, item, directory, decision.reason).begin(worker)
+
+    def _folder(self, relative: str) -> Directory:
+        """The directory, made if need be, and once a run rid of what nobody will use of earlier runs."""
+        directory = self.tree.directory(relative)
+        if relative not in self._swept:
+            self._swept.add(relative)
+            sweep(directory, dead_age=_KEEP_PARTS)
+        return directory
 
     def _decide(self, item: Item, directory: Directory) -> plan.Decision:
         found = directory.stat(item.name)

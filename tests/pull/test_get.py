@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from s3pull.errors import AccessDenied, CheckFailed, NothingThere, ServiceError, Transient
 from s3pull.events import Action
+from s3pull.local import owner
 from s3pull.objects import COMPOSITE, Checksum
 from s3pull.pull.get import Get, Order
 from s3pull.pull.globs import Filters
@@ -204,6 +205,21 @@ def test_dry_run_touches_nothing(store, tmp_path):
     assert all(event.planned for event in done.events)
     assert not (tmp_path / "out").exists()
     assert store.gets == []
+
+
+def test_what_killed_runs_left_of_small_files_is_swept_and_large_parts_are_not(store, tmp_path):
+    """A dead owner: no process has the highest process ID there can be."""
+    store.put("d/k", b"x")
+    folder = tmp_path / "d"
+    folder.mkdir()
+    place = owner.own_token()[:8]
+    dead = f"{place}{0x7FFFFFFE:08x}{1:016x}"
+    small = folder / f".s3pull-{owner.SMALL}-{dead}-00000001"
+    large = folder / f".s3pull-{'a' * 16}-{dead}-00000001"
+    for part in (small, large, Path(f"{large}.log")):
+        part.write_bytes(b"part")
+    pull(store, "acme:", tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["k", large.name, f"{large.name}.log"])
 
 
 # --- one object, from byte 0 to done ------------------------------------------------------------------------

@@ -218,7 +218,7 @@ def flip_bit(at: int = 0) -> Action:
             if sent <= at < sent + len(piece):
                 changed = bytearray(piece)
                 changed[at - sent] ^= 1
-                yield changed
+                yield bytes(changed)
             else:
                 yield piece
             sent += len(piece)
@@ -294,7 +294,10 @@ def chunked() -> Action:
 
 
 def _answer(name: str, change: Callable[[Response], object]) -> Action:
-    return Action(name, after=lambda aws, record, response: change(response) and None)
+    def after(aws: FakeAws, record: Recorded, response: Response) -> None:
+        change(response)
+
+    return Action(name, after=after)
 
 
 def status(status: int, code: str | None = None, message: str = "", retry_after: float | None = None) -> Action:

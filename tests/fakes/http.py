@@ -191,7 +191,7 @@ class Server:
         unread = bytearray()
         while (request := self._read(sock, unread, client_port)) is not None:
             try:
-                response = self._answer(request)
+                response = self._answered(request)
                 keep = self._send(sock, request, response)
             except Hangup as hangup:
                 (reset if hangup.reset else finish)(sock)
@@ -199,6 +199,15 @@ class Server:
             if not keep or request.headers.get("connection", "").lower() == "close":
                 finish(sock)
                 return
+
+    def _answered(self, request: Request) -> Response:
+        """A mistake of the fake's own must reach the test, and not look like a client that went away."""
+        try:
+            return self._answer(request)
+        except (Hangup, OSError):
+            raise
+        except Exception as mistake:
+            raise RuntimeError(f"the fake failed at {request.method} {request.raw_path}") from mistake
 
     def _read(self, sock: socket.socket, unread: bytearray, client_port: int) -> Request | None:
         while (end := unread.find(b"\r\n\r\n")) < 0:

@@ -139,7 +139,7 @@ def decide(
             return Verdict(False, guard.kind, False, guard.arn)
 
     by_account, by_name, by_session = (
-        bool(resource_policy) and matches(resource_policy, ask, "Allow", who, naming=naming)
+        resource_policy is not None and matches(resource_policy, ask, "Allow", who, naming=naming)
         for naming in ("account", "principal", "session")
     )
     by_identity = any(matches(document, ask, "Allow", who) for document in who.identity)

@@ -65,6 +65,10 @@ def test_whose_policy_is_missing(fake_aws, clients):
         f"User: arn:aws:iam::{CONSUMER}:user/ana is not authorized to perform: sts:AssumeRole because no role trust "
         "policy allows the sts:AssumeRole action"
     )
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}
+    fake_aws.role(OWNER, "reader", {"Statement": [deny]})
+    message = refused(assume, clients(fake_aws, "sts", fake_aws.user(CONSUMER, "ana")))[2]
+    assert message.endswith("perform: sts:AssumeRole with an explicit deny in the role trust policy")
 
 
 @pytest.mark.parametrize(

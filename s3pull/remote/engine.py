@@ -205,6 +205,8 @@ class SocketStore:
                     recovery = _Recovery(self)
                 recovery.mend(error, route, credentials)
             else:
+                if recovery is not None:
+                    recovery.succeeded()
                 self.patience.succeeded()
                 return result
 
@@ -332,6 +334,10 @@ class _Recovery:
             self._store.reroute(error, route)
         else:
             raise error
+
+    def succeeded(self) -> None:
+        """There was a good answer in the end."""
+        self._attempts.progressed()
 
 
 def _settle(route: Route, connection: Connection, head: Head) -> None:

@@ -201,7 +201,7 @@ def _denied(what: str, key: str | None, said: str, because: str, facts: dict[str
     return AccessDenied(f"no such key, or no permission: {what}{because}", hint=_ASK, **facts)
 
 
-_ASK = "`s3pull doctor` says which link of the chain denies, and who can mend it"
+_ASK = "ask the data owner what the role may read; `-v` shows the request ID that they can look up"
 
 
 def _status_code(method: str, status: int) -> str:

@@ -8,8 +8,9 @@ Law:
 2. An operation is given up after 8 failures in a row without progress, or after 3 and 60 s since the first of them
    (each may have taken its 30 s of silence); `progressed` starts the count anew. Being asked to slow down is no
    matter of time.
-3. All retries draw on one budget; what succeeds fills it again. On a dead network 256 workers so give up after about as
-   many retries as one would make, rather than 256 times as many.
+3. All retries draw on one budget. What a retry cost comes back when its operation gets on, so a flaky network is
+   survived for ever, a blip that hits 256 connections at once too; what was spent in vain comes back slowly, with
+   each good answer. On a dead network all operations together so make no more retries than 256 of them would.
 4. 429 and 503 close a gate for everybody (`wait_at_gate`) and are counted in `throttles`, on which the scheduler
    backs off. They cost less of the budget: the service is alive, and the gate already slows everyone.
 5. Sleepers wake at once on `interrupt` and raise Cancelled.
@@ -31,9 +32,9 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 10.0
 LONGEST_RETRY_AFTER = 60.0
 LONGEST_STRUGGLE = 60.0
-BUDGET = 1000.0
-FAILURE_COST = 5.0
-THROTTLE_COST = 1.0
+BUDGET = 2048.0
+FAILURE_COST = 1.0
+THROTTLE_COST = 0.25
 
 
 class Patience:
@@ -64,8 +65,11 @@ class Patience:
     def succeeded(self) -> None:
         """Some request was answered well: the budget fills."""
         if self._budget < BUDGET:
-            with self._lock:
-                self._budget = min(BUDGET, self._budget + 1.0)
+            self._refund(FAILURE_COST)
+
+    def _refund(self, amount: float) -> None:
+        with self._lock:
+            self._budget = min(BUDGET, self._budget + amount)
 
     def interrupt(self) -> None:
         """Wake all sleepers; they and all later ones raise Cancelled."""
@@ -88,12 +92,15 @@ class Patience:
         if self._interrupted.is_set():
             raise Cancelled("interrupted")
 
-    def _decide(self, failures: int, since: float, error: Transient) -> float:
-        """Seconds to wait after the `failures`th failure in a row, the first at `since`; -1 where it is enough."""
+    def _spend(self, failures: int, since: float, error: Transient) -> tuple[float, float] | None:
+        """(seconds to wait, what that costs) after the `failures`th failure in a row, the first at `since`.
+
+        None where it is enough.
+        """
         if failures >= self._max_failures:
-            return -1.0
+            return None
         if failures >= 3 and not error.throttled and self._clock() - since >= LONGEST_STRUGGLE:
-            return -1.0
+            return None
         cost = THROTTLE_COST if error.throttled else FAILURE_COST
         wait = self._fraction() * min(LONGEST_WAIT, FIRST_WAIT * 2.0**failures)
         if error.retry_after is not None:
@@ -103,20 +110,21 @@ class Patience:
                 self.throttles += 1
                 self._not_before = max(self._not_before, self._clock() + wait)
             if self._budget < cost:
-                return -1.0
+                return None
             self._budget -= cost
-        return wait
+        return wait, cost
 
 
 class Attempts:
     """The tries of one operation, used by one thread."""
 
-    __slots__ = ("_failures", "_patience", "_since")
+    __slots__ = ("_failures", "_patience", "_since", "_spent")
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._failures = 0
         self._since = 0.0
+        self._spent = 0.0
 
     def failed(self, error: Transient) -> None:
         """Sleep until the next try is due, or raise `error` where there will be none.
@@ -128,13 +136,16 @@ class Attempts:
         if not self._failures:
             self._since = self._patience._clock()
         self._failures += 1
-        wait = self._patience._decide(self._failures, self._since, error)
-        if wait < 0:
+        decision = self._patience._spend(self._failures, self._since, error)
+        if decision is None:
             raise error.final() from error
+        wait, cost = decision
+        self._spent += cost
         self._patience.sleep(wait)
 
     def progressed(self) -> None:
         """Bytes arrived: the failures before them no longer count."""
         if self._failures:
             self._failures = 0
-            self._patience.succeeded()
+            self._patience._refund(self._spent)
+            self._spent = 0.0

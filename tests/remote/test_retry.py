@@ -86,23 +86,42 @@ def test_retry_after_is_respected_up_to_a_minute(asked, waited):
     assert world.slept == [waited]
 
 
-def test_many_workers_on_a_dead_network_share_one_budget():
+def spend_it_all(shared):
+    while exhaust(shared.attempts(), Transient("x")) > 1:
+        pass
+
+
+def test_a_blip_that_hits_everybody_is_survived():
+    _, shared = patience(fraction=0.0)  # the sleeps of all of them are one after another here
+    everybody = [shared.attempts() for _ in range(256)]
+    for _ in range(7):
+        for attempts in everybody:
+            attempts.failed(Transient("x"))
+    for attempts in everybody:
+        attempts.progressed()
+    assert shared._budget == retry.BUDGET
+
+
+def test_a_dead_network_ends_the_operations_sooner_and_sooner():
     _, shared = patience()
-    tries = sum(exhaust(shared.attempts(), Transient("x")) for _ in range(256))
-    assert tries == 256 + retry.BUDGET / retry.FAILURE_COST
+    tries = sum(exhaust(shared.attempts(), Transient("x")) for _ in range(5000))
+    assert tries == 5000 + retry.BUDGET / retry.FAILURE_COST
+
+
+def test_breaks_that_are_got_over_never_use_the_budget_up():
+    _, shared = patience()
+    attempts = shared.attempts()
+    for _ in range(10_000):
+        attempts.failed(Transient("x"))
+        attempts.progressed()
 
 
 def test_success_fills_the_budget_again():
     _, shared = patience()
-    for _ in range(256):
-        exhaust(shared.attempts(), Transient("x"))
-    with pytest.raises(ServiceError):
-        shared.attempts().failed(Transient("x"))
-    for _ in range(5):
-        shared.succeeded()
-    shared.attempts().failed(Transient("x"))
-    with pytest.raises(ServiceError):
-        shared.attempts().failed(Transient("x"))
+    spend_it_all(shared)
+    shared.succeeded()
+    shared.succeeded()
+    assert exhaust(shared.attempts(), Transient("x")) == 3
 
 
 def test_throttling_closes_the_gate_for_everybody_and_is_counted():

@@ -65,7 +65,9 @@ _DENIAL_HINTS = (
     ("VPC endpoint policy", "the STS VPC endpoint must allow sts:AssumeRole on this role"),
     ("resource control policy", "the data owner's organization must allow it"),
 )
-_BARE_DENIAL = "check the external ID and the role ARN with the data owner; `s3pull doctor` looks for the broken link"
+_BARE_DENIAL = (
+    "check the external ID and the role ARN with the data owner; `s3pull status` prints the ARN that they must trust"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,15 @@ def session(profile: str | None) -> Any:
 
 
 def sts_region(access: Access, environ: Mapping[str, str], profiles: Profiles) -> str:
-    """The region whose STS is asked: AWS_REGION, the profile's, the bucket's at AWS, the partition's first."""
+    """The region whose STS is asked: AWS_REGION, the profile's, else the partition's first, which nobody can disable.
+
+    The bucket's may be one that the caller's account has not enabled; only an STS of one's own goes by it.
+    """
     profile = effective(access.profile, environ)
     named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profiles.value(profile, "region")
     if named:
         return named
-    if access.region and (access.endpoint_url is None or access.sts_endpoint_url is not None):
+    if access.region and access.sts_endpoint_url is not None:
         return access.region
     return _DEFAULT_REGIONS.get(values.partition(access.role_arn), "us-east-1")
 

@@ -256,9 +256,19 @@ def open_cache(
     *,
     detail: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.time,
+    person: bool = False,
 ) -> Cache:
-    """The user's cache (S3PULL_CACHE_DIR or the platform's place), in `mode` (an `Access.cache`)."""
-    return Cache(mode, environ=environ, detail=detail, clock=clock)
+    """The user's cache (S3PULL_CACHE_DIR or the platform's place), in `mode` (an `Access.cache`).
+
+    `person`: somebody is there to unlock the keyring (`login`), so it is asked again and given time.
+    """
+
+    def fetch(place: Path) -> keys.Key:
+        if person:
+            keys.forget_failure(place)
+        return keys.fetch(place, environ, patience=keys.PERSONS_PATIENCE if person else keys.PATIENCE, clock=clock)
+
+    return Cache(mode, environ=environ, detail=detail, clock=clock, fetch_key=fetch)
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:

@@ -7,7 +7,6 @@ share file from a stranger is `sharefile`'s.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -18,6 +17,7 @@ from typing import Any
 
 from s3pull.access import files, values
 from s3pull.access.options import BY_NAME
+from s3pull.access.profiles import nearest
 from s3pull.access.values import Wrong
 from s3pull.errors import DiskError, NothingThere, UsageError
 
@@ -81,8 +81,8 @@ class Config:
         """The share called `name`; raises NothingThere with the nearest name."""
         if name in self.shares:
             return self.shares[name]
-        near = difflib.get_close_matches(name, self.shares, n=1)
-        hint = f"did you mean {near[0]}" if near else "`s3pull ls` lists them, `s3pull share add` makes one"
+        near = nearest(name, self.shares)
+        hint = f"did you mean {near}" if near else "`s3pull ls` lists them, `s3pull share add` makes one"
         raise NothingThere(f"no share {name!r} in {self.path}", hint=hint)
 
 
@@ -116,8 +116,8 @@ def share(name: str, settings: Mapping[str, object], place: Callable[[str], str]
         raise UsageError(f"{place('')} has a name that cannot be: {name!r}", hint=hint)
     for key in settings:
         if key not in SHARE_KEYS:
-            near = difflib.get_close_matches(key, SHARE_KEYS, n=1)
-            hint = f"did you mean {near[0]}" if near else f"known keys: {', '.join(SHARE_KEYS)}"
+            near = nearest(key, SHARE_KEYS)
+            hint = f"did you mean {near}" if near else f"known keys: {', '.join(SHARE_KEYS)}"
             raise UsageError(f"{place(key)} is unknown", hint=hint)
     if bool(settings.get("bucket")) == bool(settings.get("access_point")):
         both = "both bucket and access_point" if settings.get("bucket") else "neither bucket nor access_point"
@@ -210,7 +210,8 @@ def _edit(path: Path, change: Callable[[Any, Mapping[str, Share]], dict[str, Sha
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        # bytes, so that line ends stay as they are when a share is written
+        return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except UnicodeDecodeError:
@@ -243,8 +244,7 @@ def _parsed(text: str, path: Path) -> Mapping[str, Any]:
 def _shares(document: Mapping[str, Any], text: str, path: Path) -> dict[str, Share]:
     for key in document:
         if key != "shares":
-            near = difflib.get_close_matches(key, ["shares"], n=1)
-            hint = "did you mean shares" if near else "shares are tables: [shares.NAME]"
+            hint = "did you mean shares" if nearest(key, ["shares"]) else "shares are tables: [shares.NAME]"
             raise UsageError(f"{_at(path, text, (key,))}: {key} is unknown", hint=hint)
     tables = document.get("shares", {})
     if not isinstance(tables, dict):

@@ -133,11 +133,13 @@ class RoleCredentials:
                 continue
             try:
                 self.renew(self._held.credentials)
-                pause = 1.0
+                if self._held.due > self._clock():
+                    pause = 1.0
+                    continue
             except S3pullError:
                 # whoever needs the newer session hears why in `current`; until then there is time to try again
-                if self._closed.wait(pause):
-                    return
-                pause = min(pause * 2, _LONGEST_PAUSE)
                 if (self._held.credentials.expires or 0.0) < self._clock():
                     return
+            if self._closed.wait(pause):
+                return
+            pause = min(pause * 2, _LONGEST_PAUSE)

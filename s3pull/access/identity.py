@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,8 @@ def fingerprint(access: Access, environ: Mapping[str, str], profiles: Profiles) 
         facts["profiles"] = [[link, profile_facts(link, profiles)] for link in chain]
         facts["tokens"] = [_token(profiles, link, environ) for link in chain]
     if not facts["environment"] and not profiles.has_credentials(name):
+        import platform
+
         facts["host"] = platform.node()
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 

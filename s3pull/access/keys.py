@@ -25,8 +25,9 @@ from s3pull.access import files
 SERVICE = "s3pull"
 ACCOUNT = "session-cache"
 KEY_BYTES = 32
-#: seconds that a keyring may take; a person who has to type a password may be given more
+#: seconds that a keyring may take, and where somebody is there to type its password
 PATIENCE = 3.0
+PERSONS_PATIENCE = 60.0
 #: seconds for which a keyring that failed is left alone
 REST = 3600.0
 

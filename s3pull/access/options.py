@@ -190,7 +190,7 @@ def _gather(
         ways = []
         for option in ACCESS_OPTIONS:
             value = look(option)
-            if value is None or value == ():
+            if value is None or value in ((), []):
                 continue
             choice.take(option.name, value, origin, place(option))
             says = choice.origins[option.name] == origin and choice.found[option.name]

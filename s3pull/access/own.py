@@ -138,7 +138,10 @@ def lying_open(access: Access, environ: Mapping[str, str], profiles: Profiles) -
     if not access.profile and environ.get("AWS_ACCESS_KEY_ID"):
         return _from_environment(environ)
     name = effective(access.profile, environ)
-    others = ("role_arn", "sso_session", "sso_start_url", "sso_account_id", "web_identity_token_file")
+    others = ["role_arn", "sso_session", "sso_start_url", "sso_account_id", "web_identity_token_file"]
+    if "aws_access_key_id" not in profiles.shared.get(name, {}):
+        # keys in the config file come after these two, keys in the credentials file before
+        others += ["login_session", "credential_process"]
     web_identity = not access.profile and environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") and environ.get("AWS_ROLE_ARN")
     if web_identity or any(profiles.value(name, key) for key in others):
         return None

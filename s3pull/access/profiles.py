@@ -7,10 +7,9 @@ of nesting, `credentials` over `config`. It does not resolve credentials: `own` 
 from __future__ import annotations
 
 import configparser
-import difflib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,8 +54,8 @@ class Profiles:
     def require(self, name: str) -> None:
         """Raises UsageError where there is no such profile."""
         if name not in self.profiles:
-            near = difflib.get_close_matches(name, self.profiles, n=1)
-            hint = f"did you mean {near[0]}" if near else f"profiles: {', '.join(sorted(self.profiles)) or 'none'}"
+            near = nearest(name, self.profiles)
+            hint = f"did you mean {near}" if near else f"profiles: {', '.join(sorted(self.profiles)) or 'none'}"
             raise UsageError(f"no AWS profile {name!r}", hint=hint)
 
     def assumes_role(self, name: str) -> bool:
@@ -87,6 +86,13 @@ class Profiles:
                 raise UsageError(f"AWS profiles go round in a circle: {' -> '.join([*names, source])}")
             names.append(source)
         return tuple(names)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """What somebody who wrote `name` may have meant."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
 def chosen(environ: Mapping[str, str]) -> str:

@@ -340,3 +340,25 @@ def test_expiry_is_by_our_clock(reach):
     reach.aws.clock.offset = 240
     made = ask(reach)
     assert abs(made.credentials.expires - (time.time() + 3600)) < 10
+
+
+@pytest.mark.parametrize(
+    ("environ", "chosen", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, {}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, {"region": "af-south-1"}, "eu-west-2"),
+        ({}, {"region": "af-south-1"}, "us-east-1"),
+        ({}, {"profile": "here"}, "eu-north-1"),
+        ({}, {"region": "garage", "sts_endpoint_url": "https://sts.example.org"}, "garage"),
+        ({}, {"role_arn": "arn:aws-cn:iam::111111111111:role/reader"}, "cn-north-1"),
+        ({}, {"role_arn": "arn:aws-us-gov:iam::111111111111:role/reader"}, "us-gov-west-1"),
+    ],
+)
+def test_which_sts_is_asked(reach, environ, chosen, region):
+    from s3pull.access.sts import sts_region
+
+    reach.aws_files("[profile here]\nregion=eu-north-1\n")
+    reach.patch.delenv("AWS_REGION")
+    for name, value in environ.items():
+        reach.patch.setenv(name, value)
+    assert sts_region(reach.access(**chosen), os.environ, profiles.load(os.environ)) == region

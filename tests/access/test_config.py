@@ -233,3 +233,10 @@ def test_where_it_is(monkeypatch, isolated):
     assert config.config_path("given.toml", {"S3PULL_CONFIG": "x"}).name == "given.toml"
     assert config.config_path(None, {"S3PULL_CONFIG": "/etc/x.toml"}).as_posix() == "/etc/x.toml"
     assert config.config_path(None, os.environ) == isolated / ".config" / "s3pull" / "config.toml"
+
+
+def test_line_ends_are_kept(path):
+    path.write_bytes(FULL.replace("\n", "\r\n").encode())
+    config.save_share(path, config.share("new", {"bucket": "abc"}))
+    assert path.read_bytes().startswith(FULL.replace("\n", "\r\n").encode())
+    assert set(config.load(path).shares) == {"acme", "b2", "new"}

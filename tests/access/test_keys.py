@@ -199,3 +199,22 @@ def test_two_first_runs_agree(tmp_path):
         racer.join()
     assert len(found) == 1
     assert None not in found
+
+
+def test_where_a_person_is_there_the_keyring_is_asked_again(tmp_path, monkeypatch):
+    from s3pull.access.cache import open_cache
+
+    ring, waits = Raising(), []
+    monkeypatch.setattr(keys, "_find", lambda: ring)
+    fetch_plainly = keys.fetch
+
+    def watched(*args, **more):
+        waits.append(more["patience"])
+        return fetch_plainly(*args, **more)
+
+    monkeypatch.setattr(keys, "fetch", watched)
+    environ = {"S3PULL_CACHE_DIR": str(tmp_path)}
+    for person in (False, False, True):
+        assert open_cache("auto", environ, person=person).where()[0] == "file"
+    assert ring.calls == 2
+    assert waits == [keys.PATIENCE, keys.PATIENCE, keys.PERSONS_PATIENCE]

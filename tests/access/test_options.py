@@ -252,3 +252,8 @@ def test_the_external_id_is_not_shown():
     with pytest.raises(UsageError) as refused:
         resolve(role_arn=ROLE, external_id="very secret id")
     assert "very secret id" not in refused.value.message + str(refused.value.hint)
+
+
+def test_an_option_that_may_be_repeated_and_was_not_given_says_nothing():
+    tagged = a_share(session_tag=["a=1"])
+    assert resolve(tagged, session_tag=[]).session_tags == resolve(tagged, session_tag=()).session_tags == (("a", "1"),)

@@ -213,3 +213,37 @@ def test_a_bad_value_on_the_way_is_refused_before_anything_is_asked(reach):
     with pytest.raises(UsageError, match="AWS profile 'hop': duration_seconds is shorter"):
         reach.open(reach.access(profile="hop"))
     assert reach.aws.requests == []
+
+
+# --- as botocore ---------------------------------------------------------------------------------------------
+
+KEYS = "aws_access_key_id = {0}\naws_secret_access_key = secret-{0}\n"
+
+
+@pytest.mark.parametrize("explicit", [None, "one", "two"])
+@pytest.mark.parametrize(
+    "environment", [{}, {"AWS_PROFILE": "one"}, {"AWS_PROFILE": "one", "AWS_DEFAULT_PROFILE": "two"}]
+)
+@pytest.mark.parametrize("with_keys", [False, True])
+@pytest.mark.parametrize("files", ["credentials", "config", "both", "process"])
+def test_the_same_keys_as_botocore_would_use(reach, tmp_path, explicit, environment, with_keys, files):
+    import botocore.session
+
+    names = ("default", "one", "two")
+    in_config = "".join(f"[{'' if n == 'default' else 'profile '}{n}]\n{KEYS.format('CONFIG' + n)}" for n in names)
+    in_credentials = "".join(f"[{n}]\n{KEYS.format('SHARED' + n)}" for n in names)
+    if files == "process":
+        script = tmp_path / "give"
+        script.write_text('#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "PROCESS", "SecretAccessKey": "s"}\'\n')
+        script.chmod(0o700)
+        in_config = in_config.replace("]\n", f"]\ncredential_process = {script}\n")
+    reach.aws_files(
+        in_config if files != "credentials" else "", in_credentials if files in {"credentials", "both"} else ""
+    )
+    for name, value in environment.items():
+        reach.patch.setenv(name, value)
+    if with_keys:
+        reach.patch.setenv("AWS_ACCESS_KEY_ID", "ENVIRONMENT")
+        reach.patch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    theirs = botocore.session.Session(profile=explicit).get_credentials()
+    assert find(profile=explicit).access_key == theirs.access_key

@@ -241,6 +241,22 @@ def test_a_failed_renewal_is_tried_again():
         holder.close()
 
 
+def test_a_newer_one_that_is_due_at_once_is_not_asked_for_in_a_circle():
+    tries = []
+
+    def make(refused):
+        tries.append(refused)
+        return held(len(tries), time.time() + 1, time.time() - 3600)
+
+    holder = RoleCredentials(held(0, time.time() + 200, time.time() - 3400), make, time.time)
+    try:
+        assert settles(lambda: bool(tries))
+        time.sleep(0.3)
+        assert len(tries) == 1
+    finally:
+        holder.close()
+
+
 def test_close_ends_the_thread(reach):
     session = reach.open()
     thread = session.credentials._thread

@@ -147,7 +147,7 @@ def save_share(path: Path, new: Share, *, replace: bool = False) -> None:
         import tomlkit.items
 
         if new.name in current and not replace:
-            raise UsageError(f"there is a share {new.name!r} already", hint=f"s3pull share remove {new.name}")
+            raise UsageError(f"there is a share {new.name!r} already", hint="--replace replaces it")
         if "shares" not in document:
             document["shares"] = tomlkit.table(is_super_table=True)
         within = document["shares"]

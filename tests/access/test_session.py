@@ -451,3 +451,29 @@ def test_access_is_what_was_opened(reach):
     assert session.access is access
     assert isinstance(session.access, Access)
     assert (session.role_arn, session.width) == (reach.role, "prefix")
+
+
+RING = '''
+import pathlib, keyring.backend
+class DiskRing(keyring.backend.KeyringBackend):
+    """A keyring that keeps its one password in a file, and notes that it was asked."""
+    priority = 1
+    place = pathlib.Path(__file__).with_name("kept")
+    def get_password(self, service, username):
+        return self.place.read_text() if self.place.exists() else None
+    def set_password(self, service, username, password):
+        self.place.write_text(password)
+'''
+
+
+def test_sealed_under_a_real_keyrings_key(reach, tmp_path):
+    configured(reach)
+    (tmp_path / "ring_of_tests.py").write_text(RING)
+    reach.patch.setenv("PYTHONPATH", str(tmp_path))
+    reach.patch.setenv("PYTHON_KEYRING_BACKEND", "ring_of_tests.DiskRing")
+    (cold,), (warm,) = run(), run()
+    assert (warm[0], warm[1]) == (cold[0], "True")
+    assert {"boto3", "botocore", "cryptography", "keyring"} & set(warm[2].split(",")) == {"cryptography", "keyring"}
+    (entry,) = (one for one in reach.cache().directory.iterdir() if len(one.name) == 64)
+    assert cold[0].encode() not in entry.read_bytes()
+    assert b'"sealed":true' in entry.read_bytes()

@@ -159,13 +159,22 @@ def _checksum(headers: dict[bytes, bytes], etag: bytes) -> Checksum | None:
     return None
 
 
+_MAX_DAYS = 10_000
+_days: dict[bytes, float] = {}
+
+
 def parse_date(value: bytes) -> float | None:
-    """An HTTP date (RFC 9110, IMF-fixdate) as epoch seconds; None for anything else."""
-    match = _DATE.fullmatch(value)
-    if match is None:
+    """An HTTP date (RFC 9110, IMF-fixdate) as epoch seconds; None for anything else. Days are remembered."""
+    day = _days.get(value[:17])
+    if day is None or len(value) != 29:
+        match = _DATE.fullmatch(value)
+        month = _MONTHS.get(match[2]) if match is not None else None
+        if match is None or month is None:
+            return None
+        if len(_days) >= _MAX_DAYS:
+            _days.clear()
+        day = _days[value[:17]] = float(timegm((int(match[3]), month, int(match[1]), 0, 0, 0)))
+    try:
+        return day + int(value[17:19]) * 3600 + int(value[20:22]) * 60 + int(value[23:25])
+    except ValueError:
         return None
-    month = _MONTHS.get(match[2])
-    if month is None:
-        return None
-    day, _, year, hour, minute, second = (match[n] for n in range(1, 7))
-    return float(timegm((int(year), month, int(day), int(hour), int(minute), int(second), 0, 0, 0)))

@@ -100,6 +100,10 @@ class Connection:
         if self._verdict is not None:
             raise self._verdict
 
+    @property
+    def aborted(self) -> bool:
+        return self._verdict is not None
+
     def abort(self, why: S3pullError) -> None:
         """End this connection under whoever uses it, from any thread; that one raises `why`."""
         with self._lock:  # `close` may not give the descriptor to somebody else between look and shutdown

@@ -76,6 +76,9 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Take back a connection whose answer was read to its end."""
+        if connection.aborted:  # as it read its last byte
+            self.drop(connection)
+            return
         if not connection.served:
             self._dialer.remember_session(connection)
         connection.served += 1

@@ -55,7 +55,7 @@ class Request(NamedTuple):
 
 
 class Route:
-    """Shared by threads. `contexts` makes the TLS context on first need: plain http never loads a certificate."""
+    """Shared by threads. `context` makes the TLS context on first need: plain http never loads a certificate."""
 
     def __init__(
         self,

@@ -494,6 +494,16 @@ def test_what_the_watchdog_calls_silent(pooled, beats, aborted):
     pool.drop(connection)
 
 
+def test_a_connection_aborted_at_its_last_byte_is_not_kept(pooled):
+    pool, _, _ = pooled
+    connection = pool.take()
+    connection.abort(Transient("too late"))
+    pool.give(connection)
+    other = pool.take()
+    assert other is not connection
+    pool.drop(other)
+
+
 def test_a_retired_pool_keeps_nothing(pooled):
     pool, dialer, _ = pooled
     idle, busy = pool.take(), pool.take()

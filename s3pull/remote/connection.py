@@ -34,8 +34,9 @@ class Channel(Protocol):
 
 
 class DiedIdle(Transient):
-    """A kept-alive connection was closed by the other side before it answered: nobody's failure, ask again on a new
-    one.
+    """A kept-alive connection was closed by the other side before it answered.
+
+    Nobody's failure: the same is asked again on a new one.
     """
 
 

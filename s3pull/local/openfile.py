@@ -29,7 +29,8 @@ class OpenFile:
     def __init__(self, fd: int, on_close: Callable[[], None] | None = None) -> None:
         self.fd = fd
         self._on_close = on_close
-        self._lock = None if _HAS_PREAD else threading.Lock()
+        #: ext4 and XFS let one writer at a time into a file, and the others spin on a core: here they sleep instead
+        self._lock = threading.Lock()
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -42,20 +43,20 @@ class OpenFile:
             self._on_close()
 
     def write_at(self, offset: int, data: memoryview) -> None:
-        if self._lock is None:
-            while True:
-                count = os.pwrite(self.fd, data, offset)
-                if count == len(data):
-                    return
-                data = data[count:]
-                offset += count
         with self._lock:
+            if _HAS_PREAD:
+                while True:
+                    count = os.pwrite(self.fd, data, offset)
+                    if count == len(data):
+                        return
+                    data = data[count:]
+                    offset += count
             os.lseek(self.fd, offset, os.SEEK_SET)
             while len(data):
                 data = data[os.write(self.fd, data) :]
 
     def read_at(self, offset: int, buffer: memoryview) -> int:
-        if self._lock is None:
+        if _HAS_PREAD:
             return os.preadv(self.fd, [buffer], offset)
         with self._lock:
             os.lseek(self.fd, offset, os.SEEK_SET)

@@ -20,7 +20,7 @@ from typing import NamedTuple, Self
 from s3pull.errors import Cancelled, NameRefused, ObjectError
 from s3pull.local import owner
 from s3pull.local.checkpoint import Claim, Header, Running, claims, header_line, longest_match, record, seed_of
-from s3pull.local.durability import sync_data, sync_file
+from s3pull.local.durability import start_writing, sync_data, sync_file
 from s3pull.local.names import OWN_PREFIX
 from s3pull.local.openfile import OpenFile, copy_range
 from s3pull.local.oserrors import data_error
@@ -217,6 +217,10 @@ class PartFile:
             os.write(log.fd, record(self._seed, segment, done, crc))
         except OSError as error:
             raise data_error(error, f"cannot write the log of {self._path()!r}") from error
+
+    def start_writing(self, segment: int) -> None:
+        """Let the disk begin with a segment that is complete; `finish` then waits for less."""
+        start_writing(self._file().fd, segment * self.header.segment, self.header.length(segment))
 
     def datasync(self) -> None:
         """Bound what a power cut can waste."""

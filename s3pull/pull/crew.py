@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from s3pull.errors import Cancelled
-from s3pull.pull.pace import REQUEST_WEIGHT, Pace
+from s3pull.pull.pace import REQUEST_WEIGHT, Pace, opening
 from s3pull.pull.progress import Meter, Progress
 
-_BEAT = 0.1
+_BEAT = 0.05
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
-LARGE_BUFFER = 512 * 1024
+LARGE_BUFFER = 256 * 1024
 
 
 class Worker:
@@ -50,13 +50,14 @@ class Crew:
         jobs: int,
         progress: Progress,
         throttles: Callable[[], int] = lambda: 0,
+        latency: Callable[[], float] = lambda: 0.0,
         on_stop: Callable[[], None] = lambda: None,
-        pace: Pace | None = None,
     ) -> None:
         self._progress = progress
         self._throttles = throttles
+        self._latency = latency
         self._on_stop = on_stop
-        self._pace = pace or Pace(limit=jobs)
+        self._pace = Pace(limit=jobs)
         self._urgent: deque[Task] = deque()
         self._ready: deque[Task] = deque()
         self._wake = threading.Condition()
@@ -67,6 +68,8 @@ class Crew:
         self._stopping = False
         self._error: BaseException | None = None
         self._pacer: threading.Thread | None = None
+        #: one for each thread that lives
+        self._meters: set[Meter] = set()
 
     # --- those who bring work ---------------------------------------------------------------------------
 
@@ -141,19 +144,21 @@ class Crew:
 
     def _grow(self) -> None:
         """Start threads for work that nobody is free to take. The lock is held."""
+        if self._pacer is None:
+            self._pace.target = min(self._pace.limit, opening(self._latency()))
+            self._pacer = threading.Thread(target=self._keep_pace, name="pace", daemon=True)
+            self._pacer.start()
         wanted = min(self._pace.target, self._alive - self._idle + len(self._ready) + len(self._urgent))
         while self._alive < wanted:
             self._alive += 1
             thread = threading.Thread(target=self._work, name=f"pull-{self._alive}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        if self._pacer is None and self._alive:
-            self._pacer = threading.Thread(target=self._keep_pace, name="pace", daemon=True)
-            self._pacer.start()
 
     def _work(self) -> None:
         worker = Worker(self._progress.meter())
         urgent, ready = self._urgent, self._ready
+        self._meters.add(worker.meter)
         try:
             while True:
                 task: Task | None
@@ -170,6 +175,8 @@ class Crew:
         except BaseException as error:
             self._leave()
             self.stop(error)
+        finally:
+            self._meters.discard(worker.meter)
 
     def _wait(self) -> Task | None:
         """The next task, or None when there will be none (this thread has then left)."""
@@ -208,5 +215,6 @@ class Crew:
                     return
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
-                self._pace.step(time.monotonic(), float(work), waiting, self._throttles())
+                active = sum(1 for meter in list(self._meters) if meter.received)
+                self._pace.step(time.monotonic(), float(work), waiting, self._throttles(), active)
                 self._grow()

@@ -54,6 +54,7 @@ class Get:
             jobs=order.jobs,
             progress=self.progress,
             throttles=lambda: store.patience.throttles,
+            latency=lambda: store.latency,
             on_stop=store.interrupt,
         )
         self._puller: Puller | None = None

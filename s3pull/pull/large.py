@@ -139,6 +139,8 @@ class LargeObject:
             except Transient as error:
                 attempts.failed(error)
         self._crcs[index] = segment.crc
+        if self._puller.choices.durable and segment.at == segment.end:
+            part.start_writing(index)
 
     def _stream(self, segment: _Segment, worker: Worker, attempts: Attempts) -> None:
         """The rest of a segment over one connection. Raises Transient where it broke off; what came is written."""

@@ -1,79 +1,106 @@
-"""How many connections to use: a climb by measured goodput. Pure; the clock and the measurements come in.
+"""How many connections to use: a guess from the latency, then a climb by measured goodput. Pure: the clock and the
+measurements come in.
 
-Law: double while doubling pays; when it does not, step back and hold; try a little more now and then; halve when the
-service throttles. Never more than there is work for.
+Law: begin with what the latency asks for; double while doubling pays; when it does not, step back and hold; try a
+little more now and then; halve when the service throttles. A probe is judged only when the new connections deliver:
+over a long way that takes a while, and so does the judging.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 #: what one object counts for beside its bytes: about what a connection moves in the time that a request takes
 REQUEST_WEIGHT = 64 * 1024
 
+#: one thread is busy with a small object for about so many seconds: while it waits, others can work
+_OWN_SECONDS = 0.0004
+_MOST_AT_FIRST = 64
 _PAYS = 1.10  # goodput must grow by a tenth to call more connections better
 _HOLD = 5.0  # seconds between careful probes
 _COOL = 3.0  # seconds of calm after a throttle
+_WINDOW = 0.2  # seconds over which goodput is measured, at least
+_RAMP = 3.0  # seconds that new connections get to deliver something
+
+
+def opening(latency: float) -> int:
+    """Connections to begin with, where an answer takes `latency` seconds to begin: 2 on loopback, 64 far away."""
+    return max(2, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)))
+
+
+class _Phase(Enum):
+    STEADY = auto()
+    RAMP = auto()
+    JUDGE = auto()
 
 
 @dataclass(slots=True)
 class Pace:
-    """`target` is the number of connections wanted now; feed `step` with totals at a steady beat (about 0.1 s)."""
+    """`target` is the number of connections wanted now; feed `step` at a steady beat (about 0.05 s)."""
 
     limit: int
-    target: int = 16
-    _work: float = 0.0
-    _time: float | None = None
-    _rate: float = 0.0  # goodput when the target was last changed
-    _before: int = 0  # target to fall back to; 0: not probing
+    target: int = 2
+    _phase: _Phase = _Phase.STEADY
+    _since: float = -1.0  # when the current window, or the ramp, began; -1: not yet
+    _work: float = 0.0  # work at that time
+    _span: float = _WINDOW
+    _rate: float = 0.0  # goodput before the probe
+    _before: int = 0  # target before the probe
     _hold_until: float = 0.0
     _throttles: int = 0
+    _probes: int = 0
 
     def __post_init__(self) -> None:
         self.target = min(self.target, self.limit)
 
-    def step(self, now: float, work: float, waiting: int, throttles: int) -> int:
-        """The new target, given total `work` so far, tasks `waiting` for a connection, and how often we were throttled.
+    def step(self, now: float, work: float, waiting: int, throttles: int, active: int) -> int:
+        """The new target, given total `work` so far, tasks `waiting` for a connection, how often we were throttled, and
+        how many connections have delivered something.
 
-        | seen since the last beat            | then |
-        |-------------------------------------|------|
-        | a throttle                          | halve, keep calm for a while |
-        | nothing waits                       | keep |
-        | probing, goodput grew by a tenth    | keep it, double again |
-        | probing, goodput did not grow       | back to where it was, hold |
-        | holding                             | keep |
-        | hold is over                        | probe half as many again |
+        | phase  | seen                                        | then |
+        |--------|---------------------------------------------|------|
+        | any    | a throttle                                  | halve, keep calm for a while |
+        | any    | nothing waits                               | keep, measure anew |
+        | steady | a window is over, and so is the hold        | probe: double (at first), later half as many again |
+        | ramp   | all deliver, or they had 3 s                | measure: 0.2 s, or twice as long as the ramp |
+        | judge  | goodput grew by a tenth                     | keep it, probe again |
+        | judge  | goodput did not                             | back to where it was, hold |
         """
-        if self._time is None:
-            self._time, self._work, self._throttles = now, work, throttles
-            return self.target
-        elapsed = now - self._time
-        if elapsed <= 0:
-            return self.target
-        rate = (work - self._work) / elapsed
-        self._time, self._work = now, work
         if throttles > self._throttles:
             self._throttles = throttles
             self.target = max(1, self.target // 2)
-            self._before, self._rate, self._hold_until = 0, 0.0, now + _COOL
+            self._hold_until = now + _COOL
+            self._begin(_Phase.STEADY, now, work)
             return self.target
-        if waiting == 0 or rate == 0:
+        if self._since < 0 or (waiting == 0 and self._phase is not _Phase.RAMP):
+            self._begin(_Phase.STEADY, now, work)
             return self.target
-        if self._before:
-            if rate >= self._rate * _PAYS:
-                return self._probe(rate, self.target * 2)
-            self.target, self._before = self._before, 0
+        elapsed = now - self._since
+        if self._phase is _Phase.RAMP:
+            if active >= self.target or elapsed >= _RAMP:
+                self._begin(_Phase.JUDGE, now, work, span=max(_WINDOW, 2 * elapsed))
+            return self.target
+        if elapsed < self._span:
+            return self.target
+        rate = (work - self._work) / elapsed
+        if self._phase is _Phase.JUDGE and rate < self._rate * _PAYS:
+            self.target = self._before
             self._hold_until = now + _HOLD
-            return self.target
-        if now >= self._hold_until:
-            first = self._hold_until == 0.0
-            return self._probe(rate, self.target * 2 if first else self.target + max(1, self.target // 2))
+            self._begin(_Phase.STEADY, now, work)
+        elif self._phase is _Phase.JUDGE or now >= self._hold_until:
+            self._probe(now, work, rate, climbing=self._phase is _Phase.JUDGE)
         return self.target
 
-    def _probe(self, rate: float, wanted: int) -> int:
-        if self.target >= self.limit:
-            self._before = 0
-            return self.target
+    def _probe(self, now: float, work: float, rate: float, *, climbing: bool) -> None:
+        if self.target >= self.limit or rate <= 0:
+            self._begin(_Phase.STEADY, now, work)
+            return
+        first = climbing or self._probes == 0
+        self._probes += 1
         self._rate, self._before = rate, self.target
-        self.target = min(self.limit, wanted)
-        return self.target
+        self.target = min(self.limit, self.target * 2 if first else self.target + max(1, self.target // 2))
+        self._begin(_Phase.RAMP, now, work)
+
+    def _begin(self, phase: _Phase, now: float, work: float, *, span: float = _WINDOW) -> None:
+        self._phase, self._since, self._work, self._span = phase, now, work, span

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from s3pull.errors import S3pullError, Transient
 from s3pull.remote.heads import Head, parse_head
+from s3pull.remote.tls import Tls
 
 #: One TLS record. Most heads and small objects come in one read; a longer head makes the buffer grow.
 _BUFFER = 16 * 1024
@@ -26,7 +27,7 @@ _MAX_INTERIM = 16
 
 
 class Channel(Protocol):
-    """What a connection needs of a socket: `socket.socket`, `ssl.SSLSocket` and `tls.InnerTls` fit."""
+    """What a connection needs of a socket: `socket.socket` and `tls.Tls` fit."""
 
     def recv_into(self, buffer: memoryview, /) -> int: ...
 
@@ -112,8 +113,7 @@ class Connection:
                 self._verdict = why
             if self._socket is not None:
                 try:
-                    # SSLSocket.shutdown would first take the TLS object away under the reader
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass  # not connected yet, or no longer
 
@@ -130,7 +130,7 @@ class Connection:
 
     @property
     def tls_session(self) -> ssl.SSLSession | None:
-        return self._socket.session if isinstance(self._socket, ssl.SSLSocket) else None
+        return self._channel.session if isinstance(self._channel, Tls) else None
 
     # --- one exchange --------------------------------------------------------------------------------------
 
@@ -226,10 +226,9 @@ class Connection:
         if self._drained:
             return False
         channel = self._channel
-        if isinstance(channel, socket.socket) and not isinstance(channel, ssl.SSLSocket):
+        if isinstance(channel, socket.socket):
             return _readable(channel)
-        pending = getattr(channel, "pending", None)
-        return pending is not None and pending() > 0
+        return isinstance(channel, Tls) and channel.pending() > 0
 
     def _read(self, buffer: memoryview) -> int:
         self.beat += 1

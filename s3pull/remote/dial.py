@@ -23,7 +23,7 @@ from s3pull.remote.addresses import Addresses, AddressInfo
 from s3pull.remote.connection import Channel, Connection
 from s3pull.remote.heads import Head, parse_head
 from s3pull.remote.proxies import Proxy
-from s3pull.remote.tls import InnerTls, handshake_error
+from s3pull.remote.tls import Tls, handshake_error
 
 CONNECT_SECONDS = 10.0
 #: with further addresses to try, no single one may use up all the time
@@ -72,16 +72,11 @@ class Dialer:
         try:
             channel: Channel = raw
             if self._proxy is not None and self._proxy.tls:
-                raw = channel = self._wrap(connection, raw, self._proxy_context(), self._proxy.host, None)
+                channel = self._wrap(channel, self._proxy_context(), self._proxy.host, None)
             if self._proxy is not None and self._context is not None:
-                self._tunnel(raw, self._proxy)
+                self._tunnel(channel, self._proxy)
             if self._context is not None:
-                if isinstance(raw, ssl.SSLSocket):
-                    inner = InnerTls(raw, self._context, self._host)
-                    self._handshake(inner.do_handshake, self._host)
-                    channel = inner
-                else:
-                    raw = channel = self._wrap(connection, raw, self._context, self._host, self._session)
+                channel = self._wrap(channel, self._context, self._host, self._session)
             raw.settimeout(None)
         except S3pullError:
             connection.check()  # an abort looks like a failed handshake
@@ -150,46 +145,33 @@ class Dialer:
                 if ready:
                     return raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-    def _wrap(
-        self,
-        connection: Connection,
-        raw: socket.socket,
-        context: ssl.SSLContext,
-        host: str,
-        session: ssl.SSLSession | None,
-    ) -> ssl.SSLSocket:
-        timeout = raw.gettimeout()
-        wrapped = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False, session=session)
-        connection.adopt(wrapped)
-        wrapped.settimeout(timeout)
-        self._handshake(wrapped.do_handshake, host)
-        return wrapped
-
-    def _handshake(self, handshake: Callable[[], None], host: str) -> None:
+    def _wrap(self, outer: Channel, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None) -> Tls:
+        wrapped = Tls(outer, context, host, session)
         try:
-            handshake()
+            wrapped.do_handshake()
         except TimeoutError:
             raise Transient(f"no TLS handshake with {host} within {self._seconds:.0f} s") from None
         except OSError as error:
             raise handshake_error(host, error) from None
+        return wrapped
 
-    def _tunnel(self, raw: socket.socket, proxy: Proxy) -> None:
+    def _tunnel(self, channel: Channel, proxy: Proxy) -> None:
         target = f"[{self._host}]" if ":" in self._host else self._host
         request = f"CONNECT {target}:{self._port} HTTP/1.1\r\nhost: {target}:{self._port}\r\n".encode("ascii")
         if proxy.authorization is not None:
             request += b"proxy-authorization: " + proxy.authorization + b"\r\n"
-        raw.sendall(request + b"\r\n")
-        head = _tunnel_head(raw, proxy)
+        channel.sendall(request + b"\r\n")
+        head = _tunnel_head(channel, proxy)
         if not 200 <= head.status < 300:
             raise _refused(proxy, head, self._host)
 
 
-def _tunnel_head(raw: socket.socket, proxy: Proxy) -> Head:
+def _tunnel_head(channel: Channel, proxy: Proxy) -> Head:
     """Read exactly the proxy's head: what follows it belongs to the tunnel."""
     buffer = bytearray()
+    byte = memoryview(bytearray(1))
     while True:
-        byte = raw.recv(1)
-        if not byte:
+        if not channel.recv_into(byte):
             raise Transient(f"the proxy {proxy.name} closed the connection without an answer")
         buffer += byte
         if buffer.endswith(b"\r\n\r\n") or len(buffer) % 1024 == 0:

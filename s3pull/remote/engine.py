@@ -88,6 +88,7 @@ class SocketStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.patience = patience if patience is not None else Patience()
+        self.latency = 0.0
         self._access = access
         self._credentials = credentials
         self._remember = remember
@@ -96,6 +97,7 @@ class SocketStore:
         self._silence = silence
         self._resolve = resolve
         self._clock = clock
+        self._timer = time.monotonic
         self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._interrupted = False
@@ -216,6 +218,7 @@ class SocketStore:
         wire = route.wire(request, credentials)
         pool = route.pool
         connection = pool.take()
+        asked = self._timer()
         try:
             try:
                 head = connection.ask(wire)
@@ -226,6 +229,9 @@ class SocketStore:
         except BaseException:
             pool.drop(connection)
             raise
+        taken = self._timer() - asked
+        if taken < self.latency or not self.latency:
+            self.latency = taken
         if head.status == 200 or head.status == 206:
             return connection, head
         raise self._failure(route, request, credentials, connection, head)

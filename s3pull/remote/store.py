@@ -54,6 +54,8 @@ class Store(Protocol):
 
     #: the budget of retries that callers share when they go on with a body that broke off
     patience: Patience
+    #: seconds from a request to the head of its answer, the shortest so far; 0.0 before the first
+    latency: float
 
     def head(
         self, key: str, *, version_id: str | None = None, part: int | None = None, checksum: bool = False

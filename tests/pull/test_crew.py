@@ -5,7 +5,7 @@ import pytest
 
 from s3pull.errors import Cancelled
 from s3pull.pull.crew import Crew
-from s3pull.pull.pace import Pace
+from s3pull.pull.pace import Pace, opening
 from s3pull.pull.progress import Progress
 
 
@@ -93,31 +93,61 @@ def test_a_worker_keeps_its_buffer_and_grows_it_on_demand():
     assert sizes[1] == 1 << 20
 
 
+class Line:
+    """A network on which goodput grows with each connection up to a knee; new ones deliver after `ramp` seconds."""
+
+    def __init__(self, pace, knee, ramp=0.0):
+        self.pace, self.knee, self.ramp = pace, knee, ramp
+        self.now = self.work = 0.0
+        self.active, self.changed = pace.target, 0.0
+
+    def run(self, seconds, waiting=999, throttles=0):
+        seen = []
+        for _ in range(round(seconds / 0.05)):
+            self.now += 0.05
+            before = self.pace.target
+            if self.now - self.changed >= self.ramp:
+                self.active = before
+            self.work += min(self.active, self.knee) * 50.0
+            seen.append(self.pace.step(self.now, self.work, waiting, throttles, self.active))
+            if self.pace.target != before:
+                self.changed = self.now
+                self.active = min(self.active, self.pace.target)
+        return seen
+
+
 def test_pace_doubles_while_it_pays_and_settles_when_it_does_not():
-    pace = Pace(limit=256, target=16)
-    seen, work, now = [], 0.0, 0.0
-    for _ in range(12):
-        now += 0.1
-        work += min(pace.target, 64) * 1000  # goodput grows up to 64 connections
-        seen.append(pace.step(now, work, waiting=999, throttles=0))
+    line = Line(Pace(limit=256, target=2), knee=64)
+    seen = line.run(4)
     assert max(seen) == 128
     assert seen[-1] == 64
 
 
+def test_pace_waits_for_what_is_far_away_before_it_judges():
+    line = Line(Pace(limit=256, target=16), knee=1000, ramp=0.5)
+    assert line.run(8)[-1] == 256
+
+
+def test_pace_stays_small_where_more_does_not_pay():
+    seen = Line(Pace(limit=256, target=2), knee=2).run(4)
+    assert max(seen) == 4
+    assert seen[-1] == 2
+    assert seen.count(4) < 12
+
+
 def test_pace_halves_on_a_throttle_and_never_reaches_zero():
-    pace = Pace(limit=64, target=64)
-    now = work = 0.0
-    for throttles in range(10):
-        now, work = now + 0.1, work + 1e6
-        pace.step(now, work, 999, throttles)
-    assert pace.target == 1
+    line = Line(Pace(limit=64, target=64), knee=64)
+    for throttles in range(1, 12):
+        line.run(0.05, throttles=throttles)
+    assert line.pace.target == 1
 
 
 def test_pace_keeps_to_its_limit_and_to_what_waits():
-    pace = Pace(limit=3, target=16)
-    assert pace.target == 3
-    for beat in range(20):
-        assert pace.step(beat * 0.1, beat * 1e6, 999, 0) <= 3
-    calm = Pace(limit=64, target=8)
-    for beat in range(20):
-        assert calm.step(beat * 0.1, beat * 1e6, 0, 0) == 8
+    assert Pace(limit=3, target=16).target == 3
+    assert max(Line(Pace(limit=3, target=2), knee=64).run(3)) <= 3
+    assert set(Line(Pace(limit=64, target=8), knee=64).run(3, waiting=0)) == {8}
+
+
+@pytest.mark.parametrize(("latency", "connections"), [(0.0, 2), (0.0005, 2), (0.004, 10), (0.03, 64), (1.0, 64)])
+def test_the_opening_follows_the_latency(latency, connections):
+    assert opening(latency) == connections

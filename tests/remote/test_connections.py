@@ -220,7 +220,7 @@ def test_tls_sessions_are_resumed(fake_aws_tls):
         whole(store)  # a second connection, while the first is busy: no session yet
     reused = []
     first, second = store._route.pool.take(), store._route.pool.take()
-    reused.append(second._socket.session_reused)
+    reused.append(second._channel.session_reused)
     store._route.pool.drop(first)
     store._route.pool.drop(second)
     assert reused == [True]

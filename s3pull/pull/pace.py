@@ -25,8 +25,8 @@ _RAMP = 3.0  # seconds that new connections get to deliver something
 
 
 def opening(latency: float) -> int:
-    """Connections to begin with, where an answer takes `latency` seconds to begin: 2 on loopback, 64 far away."""
-    return max(2, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)))
+    """Connections to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 64 far away."""
+    return max(1, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)))
 
 
 class _Phase(Enum):
@@ -40,7 +40,7 @@ class Pace:
     """`target` is the number of connections wanted now; feed `step` at a steady beat (about 0.05 s)."""
 
     limit: int
-    target: int = 2
+    target: int = 1
     _phase: _Phase = _Phase.STEADY
     _since: float = -1.0  # when the current window, or the ramp, began; -1: not yet
     _work: float = 0.0  # work at that time

@@ -24,6 +24,7 @@ import hashlib
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Protocol
 
 from s3pull.objects import COMPOSITE, FULL_OBJECT, Checksum, RemoteObject
@@ -49,6 +50,7 @@ class Hasher(Protocol):
 # --- CRCs as numbers: they can start anywhere and be combined --------------------------------------------
 
 
+@cache
 def crc_function(algorithm: str) -> Callable[[Data, int], int]:
     """`f(data, crc so far)`, 0 to begin with. The GIL is released for large data. KeyError for what is no CRC."""
     from awscrt import checksums
@@ -154,6 +156,8 @@ def composite(algorithm: str, part_digests: Iterable[bytes]) -> Checksum | None:
 
 def same(stored: Checksum, computed: Checksum) -> bool:
     """True where two values state the same; their base64 may be padded differently."""
+    if stored == computed:
+        return True
     if stored.algorithm != computed.algorithm or stored.type != computed.type:
         return False
     first, _, first_parts = stored.value.partition("-")

@@ -148,6 +148,6 @@ def test_pace_keeps_to_its_limit_and_to_what_waits():
     assert set(Line(Pace(limit=64, target=8), knee=64).run(3, waiting=0)) == {8}
 
 
-@pytest.mark.parametrize(("latency", "connections"), [(0.0, 2), (0.0005, 2), (0.004, 10), (0.03, 64), (1.0, 64)])
+@pytest.mark.parametrize(("latency", "connections"), [(0.0, 1), (0.0005, 1), (0.004, 10), (0.03, 64), (1.0, 64)])
 def test_the_opening_follows_the_latency(latency, connections):
     assert opening(latency) == connections

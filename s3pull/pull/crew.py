@@ -138,6 +138,11 @@ class Crew:
         return self._alive == 0
 
     @property
+    def room(self) -> int:
+        """Connections that each thread may have."""
+        return max(1, self._pace.limit // max(1, self._alive))
+
+    @property
     def stopping(self) -> bool:
         return self._stopping
 

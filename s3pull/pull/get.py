@@ -23,6 +23,10 @@ from s3pull.pull.puller import Choices, Item, Puller
 from s3pull.pull.source import Dest, Kind, SourceSpec
 from s3pull.remote.store import Store
 
+#: Objects that one thread takes in a row, where there are enough for so many threads. Small ones then overlap.
+_BATCH = 16
+_BATCHES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -164,10 +168,20 @@ class Get:
         files = size = 0
         for page in self._found(naming):
             tasks: list[Task] = []
+            batch: list[Item] = []
+            most = max(1, min(_BATCH, len(page) // _BATCHES))
             for found, what in page:
                 files += 1
                 size += found.size
-                tasks.append(_task(found, what, puller))
+                if not isinstance(what, Item):
+                    tasks.append(_task(found, what, puller))
+                    continue
+                if len(batch) == most:
+                    tasks.append(puller.task(batch))
+                    batch = []
+                batch.append(what)
+            if batch:
+                tasks.append(puller.task(batch))
             # a share of the total is better than none while the listing goes on: the bar grows with it
             self.progress.total_files, self.progress.total_bytes = files, size
             yield tasks
@@ -175,7 +189,7 @@ class Get:
 
 def _task(found: RemoteObject, what: items.Found, puller: Puller) -> Task:
     if isinstance(what, Item):
-        return puller.task(what)
+        return puller.task([what])
     if isinstance(what, Marker):
         return lambda _worker: puller.make_directory(found, what.path)
     return lambda _worker: puller.failed(found, None, what.error)

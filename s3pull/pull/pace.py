@@ -17,7 +17,7 @@ REQUEST_WEIGHT = 64 * 1024
 #: one thread is busy with a small object for about so many seconds: while it waits, others can work
 _OWN_SECONDS = 0.0004
 _MOST_AT_FIRST = 64
-_PAYS = 1.10  # goodput must grow by a tenth to call more connections better
+_PAYS = 1.15  # goodput must grow by so much to call more connections better
 _HOLD = 5.0  # seconds between careful probes
 _COOL = 3.0  # seconds of calm after a throttle
 _WINDOW = 0.2  # seconds over which goodput is measured, at least
@@ -50,6 +50,7 @@ class Pace:
     _hold_until: float = 0.0
     _throttles: int = 0
     _probes: int = 0
+    _warm: bool = False
 
     def __post_init__(self) -> None:
         self.target = min(self.target, self.limit)
@@ -62,9 +63,10 @@ class Pace:
         |--------|---------------------------------------------|------|
         | any    | a throttle                                  | halve, keep calm for a while |
         | any    | nothing waits                               | keep, measure anew |
+        | steady | the first window is over                    | measure anew: it is not typical |
         | steady | a window is over, and so is the hold        | probe: double (at first), later half as many again |
         | ramp   | all deliver, or they had 3 s                | measure: 0.2 s, or twice as long as the ramp |
-        | judge  | goodput grew by a tenth                     | keep it, probe again |
+        | judge  | goodput grew by 15%                         | keep it, probe again |
         | judge  | goodput did not                             | back to where it was, hold |
         """
         if throttles > self._throttles:
@@ -84,7 +86,11 @@ class Pace:
         if elapsed < self._span:
             return self.target
         rate = (work - self._work) / elapsed
-        if self._phase is _Phase.JUDGE and rate < self._rate * _PAYS:
+        if not self._warm:
+            # imports, handshakes and slow starts are in the first window: measured against it, anything pays
+            self._warm = True
+            self._begin(_Phase.STEADY, now, work)
+        elif self._phase is _Phase.JUDGE and rate < self._rate * _PAYS:
             self.target = self._before
             self._hold_until = now + _HOLD
             self._begin(_Phase.STEADY, now, work)

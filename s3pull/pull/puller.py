@@ -1,6 +1,6 @@
 """Takes an object from its pin to a verified file, and reports what became of it.
 
-`take` looks at what stands at the local path, decides (`pull.plan`), fetches (`pull.small`, `pull.large`), and turns
+A task looks at what stands at the local path, decides (`pull.plan`), fetches (`pull.small`, `pull.large`), and turns
 every error into an event of that object or, where the cause is not the object's own, into the end of the run. It knows
 nothing of how objects were found.
 """
@@ -8,7 +8,8 @@ nothing of how objects were found.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -31,17 +32,18 @@ from s3pull.local.parts import sweep
 from s3pull.local.reading import reading
 from s3pull.local.tree import DIRECTORY, Directory, Tree
 from s3pull.objects import Checksum, RemoteObject
-from s3pull.pull import plan, proof
+from s3pull.pull import large, plan, proof, small
 from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.progress import Progress
 
 if TYPE_CHECKING:
     from s3pull.local.settle import Settler
-    from s3pull.pull.large import LargeObject
     from s3pull.remote.store import Store
 
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
 SMALL = 256 * 1024
+#: requests of small objects that one thread has under way, where the number of connections allows
+_AHEAD = 4
 _REPINS = 3
 #: seconds that a part of a killed run waits for somebody to go on with it
 _KEEP_PARTS = 7 * 86400.0
@@ -111,7 +113,7 @@ class Puller:
         self.progress = progress
         self.choices = choices
         self.tally = Tally()
-        self.open_objects: set[LargeObject] = set()
+        self.open_objects: set[large.LargeObject] = set()
         #: this service's ETags look like MD5s and are none: learnt from an object that came twice with equal bytes
         self.opaque_etags = False
         self._emit = emit
@@ -121,16 +123,39 @@ class Puller:
 
     # --- one object ---------------------------------------------------------------------------------------
 
-    def task(self, item: Item) -> Task:
-        """A task for the crew."""
-        return lambda worker: self.take(item, worker)
+    def task(self, items: Sequence[Item]) -> Task:
+        """A task for the crew. Errors of an object become its event; others leave the task and end the run."""
+        return lambda worker: self._take_all(items, worker)
 
-    def take(self, item: Item, worker: Worker) -> None:
-        """Decide and fetch. Errors of this object become its event; others leave and end the run."""
+    def _take_all(self, items: Sequence[Item], worker: Worker) -> None:
+        """Decide and fetch, one after the other, but send the requests of small objects ahead.
+
+        So an answer is on its way while the one before it is checked and written.
+        """
+        ahead: deque[small.Ahead] = deque()
+        room = min(_AHEAD, self.crew.room)
         try:
-            self._take(item, worker)
+            for item in items:
+                try:
+                    begun = self._begin(item, worker)
+                except S3pullError as error:
+                    self.failed(item.object, item.path, error)
+                    continue
+                if begun is not None:
+                    ahead.append(begun)
+                    if len(ahead) >= room:
+                        self._end(ahead.popleft(), worker)
+            while ahead:
+                self._end(ahead.popleft(), worker)
+        finally:
+            for left in ahead:
+                left.asked.drop()
+
+    def _end(self, begun: small.Ahead, worker: Worker) -> None:
+        try:
+            small.fetch(self, begun, worker)
         except S3pullError as error:
-            self.failed(item.object, item.path, error)
+            self.failed(begun.item.object, begun.item.path, error)
 
     def make_directory(self, marker: RemoteObject, path: str) -> None:
         """A `dir/` object becomes a directory."""
@@ -142,23 +167,23 @@ class Puller:
         else:
             self._report(ObjectEvent(Action.SKIPPED, marker.key, path, 0, etag=marker.etag, reason=Reason.DIRECTORY))
 
-    def _take(self, item: Item, worker: Worker) -> None:
-        from s3pull.pull import large, small
-
+    def _begin(self, item: Item, worker: Worker) -> small.Ahead | None:
+        """Decide, and do what is to be done; of a small object only the request is sent."""
         if item.object.archived:
             raise archived(item.object)
         if self.choices.dry_run:
             self._plan(item, worker)
-            return
+            return None
         directory = self._folder(item.folder)
         decision = self._decide(item, directory)
         if not decision.fetch:
             worker.meter.done_bytes += item.object.size
             self.finished(item, Action.SKIPPED, reason=decision.reason, worker=worker)
         elif item.object.size <= SMALL:
-            small.fetch(self, item, directory, decision.reason, worker)
+            return small.ask(self, item, directory, decision.reason)
         else:
             large.LargeObject(self, item, directory, decision.reason).begin(worker)
+        return None
 
     def _folder(self, relative: str) -> Directory:
         """The directory, made if need be, and once a run rid of what nobody will use of earlier runs."""
@@ -199,7 +224,7 @@ class Puller:
         return decision
 
     def _plan(self, item: Item, worker: Worker) -> None:
-        """What `_take` would do, for `--dry-run`: not even a folder is made."""
+        """What `_begin` would do, for `--dry-run`: not even a folder is made."""
         try:
             directory = self.tree.directory(item.folder, create=False)
         except NothingThere:

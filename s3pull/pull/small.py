@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.errors import ObjectChanged, S3pullError, Transient
 from s3pull.events import Action
@@ -14,20 +15,44 @@ if TYPE_CHECKING:
     from s3pull.local.tree import Directory
     from s3pull.pull.crew import Worker
     from s3pull.pull.puller import Item, Puller
+    from s3pull.remote.store import Asked, Body
 
 
-def fetch(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> None:
-    """Fetch `item` and hand it to the settler. Raises what `Store.get` raises, CheckFailed, DiskError, NameRefused."""
+class Ahead(NamedTuple):
+    """A small object whose GET is under way."""
+
+    item: Item
+    directory: Directory
+    reason: str
+    asked: Asked
+
+
+def ask(puller: Puller, item: Item, directory: Directory, reason: str) -> Ahead:
+    """Send the request of `item`. Raises nothing."""
+    return Ahead(
+        item, directory, reason, puller.store.ask(item.object.key, pin=item.object, version_id=item.version_id)
+    )
+
+
+def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
+    """Take the answer and hand the file to the settler.
+
+    Raises what `Store.get` raises, CheckFailed, DiskError, NameRefused.
+    """
+    item, directory, reason, asked = ahead
     received = repins = 0
     doubted: Checksum | None = None
+    first = True
     while True:
         try:
-            stated, view = _read(puller, item, worker)
+            stated, view = _read(puller, item, asked.body if first else None, worker)
         except ObjectChanged as error:
+            first = False
             item = puller.repinned(item, error, repins)
             repins += 1
             doubted = None
             continue
+        first = False
         received += len(view)
         found = proof.UNTOLD
         if stated.checksum is not None or not puller.opaque_etags:
@@ -60,13 +85,21 @@ def fetch(puller: Puller, item: Item, directory: Directory, reason: str, worker:
     worker.meter.done_files += 1
 
 
-def _read(puller: Puller, item: Item, worker: Worker) -> tuple[RemoteObject, memoryview]:
-    """The whole object. A body that breaks off is read again from its start: it is small."""
+def _read(
+    puller: Puller, item: Item, answer: Callable[[], Body] | None, worker: Worker
+) -> tuple[RemoteObject, memoryview]:
+    """The whole object, from the answer that is under way if there is one.
+
+    A body that breaks off is read again from its start: it is small.
+    """
     attempts = puller.store.patience.attempts()
     pin = item.object
     while True:
+        get, answer = answer, None
         try:
-            with puller.store.get(pin.key, pin=pin, version_id=item.version_id, checksum=True) as body:
+            with (
+                get() if get else puller.store.get(pin.key, pin=pin, version_id=item.version_id, checksum=True) as body
+            ):
                 size = body.length
                 buffer = worker.buffer(size)
                 filled = 0

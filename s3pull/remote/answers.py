@@ -8,6 +8,7 @@
     | [a, b)    | 206    | another one, or none           | refused                                      |
     | [a, b)    | 200    | a - min(b, size)-1 / size      | that range (rclone's server says it so)      |
     | [a, b)    | 200    | none                           | taken only where [a, b) is the whole object  |
+    | [a, b)    | 200    | none, and no ETag              | no object: Transient                         |
 
 "Refused" is ObjectChanged where there is a pin, else Transient. An answer that contradicts the pin in ETag, size or
 version is ObjectChanged: If-Match alone is not enough, because some servers ignore it.
@@ -93,6 +94,11 @@ def extent(
         size = length if length is not None else (pin.size if pin is not None else None)
         if size is None:
             raise Unsupported(f"the answer for {key} does not say how long it is", status=200, key=key)
+        if ranged and pin is not None and size != pin.size:
+            # not the object at all: S3 can find out that it failed after it said 200
+            raise Transient(
+                f"the answer for {key} is not the object: {size} bytes without a range", status=200, key=key
+            )
         if ranged and (start > 0 or (end is not None and end < size)):
             raise Unsupported(f"the server ignored the range that was asked of {key}", status=200, key=key)
         return size, size

@@ -135,10 +135,12 @@ class Connection:
     # --- one exchange --------------------------------------------------------------------------------------
 
     def ask(self, request: bytes) -> Head:
-        """Send a request and read the head of its answer; interim (1xx) answers are passed over.
+        """Send a request and read the head of its answer. Raises DiedIdle, Transient, Cancelled."""
+        self.send(request)
+        return self.hear()
 
-        Raises DiedIdle where a kept-alive connection turns out to be closed, Transient, Cancelled.
-        """
+    def send(self, request: bytes) -> None:
+        """Send a request; `hear` has its answer. Raises DiedIdle, Transient, Cancelled."""
         self._reused = self.served > 0
         self._start = self._stop = 0
         channel = self._channel
@@ -151,6 +153,12 @@ class Connection:
             raise self._broken(error) from None
         finally:
             self.beat += 1
+
+    def hear(self) -> Head:
+        """Read the head of the answer; interim (1xx) answers are passed over.
+
+        Raises DiedIdle where a kept-alive connection turns out to be closed, Transient, Cancelled.
+        """
         for _ in range(_MAX_INTERIM):
             head = self._head()
             if head.status >= 200:

@@ -39,6 +39,8 @@ from s3pull.remote.signing import encode_key, encode_query
 from s3pull.remote.tls import make_context
 
 T = TypeVar("T")
+Taker = Callable[[Route, Connection, Head], SocketBody]
+Failed = tuple[S3pullError, Route, Credentials | None]
 
 #: a bare 403 this close to the session's end is taken for its end
 _NEAR_EXPIRY_SECONDS = 60.0
@@ -143,12 +145,26 @@ class SocketStore:
         lines = b""
         if ranged:
             lines = b"range: bytes=%d-\r\n" % start if end is None else b"range: bytes=%d-%d\r\n" % (start, end - 1)
-        if pin is not None:
-            match = quote_etag(pin.etag)
-            if match is not None:
-                lines += b"if-match: " + match.encode("ascii") + b"\r\n"
+        lines += _if_match(pin)
         query = b"" if version_id is None else encode_query([("versionId", version_id)])
         kind = Kind.CHECKSUM if checksum else Kind.PLAIN
+
+        return self._answer(
+            Request(b"GET", key, b"/" + encode_key(key), query, kind, lines),
+            self._taker(key, start, end, pin, version_id, ranged=ranged),
+        )
+
+    def ask(self, key: str, *, pin: RemoteObject | None = None, version_id: str | None = None) -> Asked:
+        """See `Store.ask`."""
+        lines = _if_match(pin)
+        query = b"" if version_id is None else encode_query([("versionId", version_id)])
+        request = Request(b"GET", key, b"/" + encode_key(key), query, Kind.CHECKSUM, lines)
+        return Asked(self, request, self._taker(key, 0, None, pin, version_id, ranged=False))
+
+    def _taker(
+        self, key: str, start: int, end: int | None, pin: RemoteObject | None, version_id: str | None, *, ranged: bool
+    ) -> Taker:
+        """What makes a body of an answer, or says what is wrong with it."""
 
         def take(route: Route, connection: Connection, head: Head) -> SocketBody:
             try:
@@ -160,7 +176,7 @@ class SocketStore:
                 route.pool.drop(connection)
                 raise
 
-        return self._answer(Request(b"GET", key, b"/" + encode_key(key), query, kind, lines), take)
+        return take
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[list[RemoteObject]]:
         """See `Store.list`."""
@@ -193,9 +209,17 @@ class SocketStore:
 
     # --- one request, to its end ---------------------------------------------------------------------------
 
-    def _answer(self, request: Request, take: Callable[[Route, Connection, Head], T]) -> T:
-        """Ask until there is an answer that `take` accepts, or an error that is final."""
+    def _answer(
+        self, request: Request, take: Callable[[Route, Connection, Head], T], failed: Failed | None = None
+    ) -> T:
+        """Ask until there is an answer that `take` accepts, or an error that is final.
+
+        `failed` is how a first try ended that was made elsewhere (`Asked`).
+        """
         recovery: _Recovery | None = None
+        if failed is not None:
+            recovery = _Recovery(self)
+            recovery.mend(*failed)
         while True:
             route = self._route
             credentials = self._credentials.current()
@@ -317,6 +341,58 @@ class SocketStore:
         return self._clock() > credentials.expires - _NEAR_EXPIRY_SECONDS
 
 
+class Asked:
+    """A GET that was sent and not yet answered; see `Store.ask`. Made and used by one thread."""
+
+    __slots__ = ("_connection", "_credentials", "_failure", "_request", "_route", "_store", "_take")
+
+    def __init__(self, store: SocketStore, request: Request, take: Taker) -> None:
+        self._store = store
+        self._request = request
+        self._take = take
+        self._failure: S3pullError | None = None
+        self._connection: Connection | None = None
+        self._route = route = store._route
+        self._credentials = store._credentials.current()
+        try:
+            store.patience.wait_at_gate()
+            self._connection = route.pool.take()
+            self._connection.send(route.wire(request, self._credentials))
+        except S3pullError as error:
+            self._failure = error
+            self.drop()
+
+    def body(self) -> SocketBody:
+        """What `Store.get` returns and raises; whatever went wrong so far is the first of its tries."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            route = self._route
+            try:
+                head = connection.hear()
+            except S3pullError as error:
+                route.pool.drop(connection)
+                self._failure = error
+            else:
+                try:
+                    if head.status == 200:
+                        body = self._take(route, connection, head)
+                        self._store.patience.succeeded()
+                        return body
+                    self._failure = self._store._failure(route, self._request, self._credentials, connection, head)
+                except S3pullError as error:
+                    self._failure = error
+        failure = self._failure
+        if failure is None or isinstance(failure, DiedIdle):
+            return self._store._answer(self._request, self._take)
+        return self._store._answer(self._request, self._take, (failure, self._route, self._credentials))
+
+    def drop(self) -> None:
+        """Nobody will read the answer."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._route.pool.drop(connection)
+
+
 class _Recovery:
     """What one call has tried already to get over its errors; the table stands at the head of this module."""
 
@@ -344,6 +420,12 @@ class _Recovery:
     def succeeded(self) -> None:
         """There was a good answer in the end."""
         self._attempts.progressed()
+
+
+def _if_match(pin: RemoteObject | None) -> bytes:
+    """The If-Match line of a pin; nothing for a weak ETag, which is only compared."""
+    match = quote_etag(pin.etag) if pin is not None else None
+    return b"" if match is None else b"if-match: " + match.encode("ascii") + b"\r\n"
 
 
 def _settle(route: Route, connection: Connection, head: Head) -> None:

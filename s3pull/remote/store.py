@@ -49,6 +49,18 @@ class Body(Protocol):
     ) -> None: ...
 
 
+class Asked(Protocol):
+    """A GET under way. Either `body` or `drop` is called, once, by the thread that asked."""
+
+    def body(self) -> Body:
+        """What `Store.get` returns and raises."""
+        ...
+
+    def drop(self) -> None:
+        """Nobody will read the answer."""
+        ...
+
+
 class Store(Protocol):
     """One source bucket, read-only."""
 
@@ -86,6 +98,13 @@ class Store(Protocol):
         is given, that version ID. `checksum` asks for the stored checksum (AWS sends it with whole objects only).
 
         Raises what `head` raises, and ObjectChanged, Archived.
+        """
+        ...
+
+    def ask(self, key: str, *, pin: RemoteObject | None = None, version_id: str | None = None) -> Asked:
+        """Send the GET of a whole object with its checksum, and do not wait for the answer. Raises nothing.
+
+        While it is on its way the caller works on another: on a short way that costs less than another thread does.
         """
         ...
 

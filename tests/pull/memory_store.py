@@ -74,6 +74,9 @@ class MemoryStore:
         limit = fault[1] if fault and fault[0] == "break" else len(piece)
         return MemoryBody(self, stated if checksum and whole else stated._replace(checksum=None), piece, limit)
 
+    def ask(self, key, *, pin=None, version_id=None):
+        return MemoryAsked(lambda: self.get(key, pin=pin, version_id=version_id, checksum=True))
+
     def list(self, prefix="", *, start_after=""):
         self._check()
         self.lists.append((prefix, start_after))
@@ -99,6 +102,14 @@ class MemoryStore:
             return self.objects[key]
         except KeyError:
             raise NothingThere(f"no such key {key}", code="NoSuchKey", status=404, key=key) from None
+
+
+class MemoryAsked:
+    def __init__(self, get):
+        self.body = get
+
+    def drop(self):
+        pass
 
 
 class MemoryBody:

@@ -34,6 +34,7 @@ CHANGED, AGAIN, NEVER = ObjectChanged, Transient, Unsupported
         (head(content_length=b"100", content_range=b"bytes 0-9/100"), 0, None, None, (100, 100)),  # not asked for
         (head(), 0, None, PIN, (100, 100)),  # chunked: the pin knows
         (head(), 0, None, None, NEVER),
+        (head(content_length=b"300"), 10, 20, PIN, AGAIN),  # an error document after a 200
         (ranged(0, 99, 100), 0, None, PIN, CHANGED),  # a range where none was asked for
         (ranged(0, 99, 100), 0, None, None, AGAIN),
         (ranged(10, 19, 100), 10, 20, PIN, (100, 10)),

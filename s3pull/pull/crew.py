@@ -16,8 +16,6 @@ from s3pull.pull.pace import REQUEST_WEIGHT, Pace, opening
 from s3pull.pull.progress import Meter, Progress
 
 _BEAT = 0.05
-#: connections that the parts of one object get at least, where there are so many parts
-_FOR_PARTS = 3
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
@@ -95,8 +93,6 @@ class Crew:
                 return
             before = len(self._urgent)
             self._urgent.extend(tasks)
-            # while one connection's bytes are hashed and written, others' arrive: that pays on any line
-            self._pace.target = max(self._pace.target, min(self._pace.limit, _FOR_PARTS))
             self._grow()
             self._wake.notify(len(self._urgent) - before)
 

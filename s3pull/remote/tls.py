@@ -95,7 +95,7 @@ class Tls:
 
     #: room for the answer to a small GET; doubled each time a read fills it
     _FIRST = 32 * 1024
-    _MOST = 256 * 1024
+    _MOST = 512 * 1024
 
     def __init__(self, outer: Bytes, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None = None) -> None:
         self._outer = outer

@@ -86,7 +86,7 @@ def test_add_refuses_what_cannot_be(run, config, args, message):
 def test_add_leaves_a_share_of_that_name_alone(run, acme):
     before = acme.read_bytes()
     ran = run("share", "add", "acme", "s3://other/")
-    assert (ran.exit, ran.err) == (2, "s3pull: there is a share 'acme' already\nhint: s3pull share remove acme\n")
+    assert (ran.exit, ran.err) == (2, "s3pull: there is a share 'acme' already\nhint: --replace replaces it\n")
     assert acme.read_bytes() == before
     assert run("share", "add", "acme", "s3://other/", "--replace").exit == 0
     assert shares(acme) == {"acme": {"bucket": "other"}}

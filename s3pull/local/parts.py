@@ -124,14 +124,19 @@ class PartFile:
     def open(
         cls, directory: Directory, final_name: str, header: Header, usable: Callable[[Header], bool] = lambda _: True
     ) -> PartFile:
-        """Go on from the best part of this object that is there, else begin. `usable` may turn a part's cut down."""
+        """Go on from the best part of this object that is there, else begin. `usable` may turn a part's cut down.
+
+        What other dead owners left of the same object is then of no use, and removed.
+        """
         ident = owner.part_ident(header.key, header.etag, header.size, final_name)
+        part: PartFile | None = None
         for candidate in find(directory, ident):
-            if candidate.header[:3] == header[:3] and candidate.claimed and usable(candidate.header):
+            if part is None and candidate.header[:3] == header[:3] and candidate.claimed and usable(candidate.header):
                 part = cls.adopt(directory, final_name, candidate)
-                if part is not None:
-                    return part
-        return cls.create(directory, final_name, ident, header)
+            elif candidate.state is State.DEAD:
+                directory.unlink(candidate.name.part)
+                directory.unlink(candidate.name.name)
+        return part if part is not None else cls.create(directory, final_name, ident, header)
 
     @classmethod
     def create(cls, directory: Directory, final_name: str, ident: str, header: Header) -> PartFile:

@@ -133,18 +133,18 @@ class Get:
 
     def _found(self, naming: Naming) -> Iterator[list[tuple[RemoteObject, items.Found]]]:
         """All objects that the source names, page by page. Raises NothingThere where there are none."""
-        order, spec = self._order, self._order.spec
+        order, spec, folder = self._order, self._order.spec, ""
         if spec.kind is Kind.OBJECT:
             key = order.prefix + spec.key
             found = items.exact(self._store, key, version_id=order.version_id)
             if found is not None:
                 yield [(found, self._one(found, naming))]
                 return
-            spec = spec.below()
+            spec, folder = spec.below(), order.dest.tree
         elif order.version_id is not None:
             raise UsageError("--version-id goes with one exact key", hint="name the object, not a tree or glob")
         some = False
-        for page in items.listed(self._store, spec, order.prefix, naming, order.filters):
+        for page in items.listed(self._store, spec, order.prefix, naming, order.filters, folder=folder):
             some = some or bool(page)
             yield page
         if not some and not order.filters:

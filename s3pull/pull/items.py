@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from s3pull.errors import NameRefused, NothingThere, S3pullError, UsageError
@@ -65,9 +66,10 @@ class Naming:
 
 
 def listed(
-    store: Store, spec: SourceSpec, prefix: str, naming: Naming, filters: Filters
+    store: Store, spec: SourceSpec, prefix: str, naming: Naming, filters: Filters, *, folder: str = ""
 ) -> Iterator[list[tuple[RemoteObject, Found]]]:
-    """Page by page, the objects of a tree or glob. `prefix` is the share's: keys below it are what the user sees."""
+    """Page by page, the objects of a tree or glob. `prefix` is the share's: keys below it are what the user sees.
+    `folder` is one folder, named by the user, that all paths lie in."""
     root = prefix + spec.fixed
     literal = fixed_part(spec.path) if spec.kind is Kind.GLOB else spec.key
     wanted = matcher(spec.path) if spec.kind is Kind.GLOB else None
@@ -81,8 +83,16 @@ def listed(
             relative = found.key[len(root) :]
             if filters and not filters.wants(relative):
                 continue
-            out.append((found, naming.place(found, relative)))
+            out.append((found, _inside(folder, naming.place(found, relative))))
         yield out
+
+
+def _inside(folder: str, what: Found) -> Found:
+    if not folder or isinstance(what, Refused):
+        return what
+    if isinstance(what, Marker):
+        return what._replace(path=f"{folder}/{what.path}")
+    return replace(what, folder=f"{folder}/{what.folder}" if what.folder else folder)
 
 
 def exact(store: Store, key: str, *, version_id: str | None = None) -> RemoteObject | None:

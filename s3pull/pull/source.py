@@ -122,15 +122,21 @@ class Into(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dest:
-    """Where things go: the `folder`, and for one object the `name` in it (None: the key's own basename)."""
+    """Where things go: the `folder`, and for one object the `name` in it (None: the key's own basename).
+
+    `tree` is where in the folder a path goes that turns out to be no object but a tree ('': into the folder itself).
+    """
 
     into: Into
     folder: str = "."
     name: str | None = None
+    tree: str = ""
 
 
 def parse_dest(text: str | None, spec: SourceSpec, *, is_directory: bool) -> Dest:
     """Decide where a source goes. `is_directory` says whether DEST exists and is a directory.
+
+    A path that turns out to be a tree goes where the tree would have gone: that is the Dest's `tree`.
 
     | DEST          | object             | tree, share        | glob |
     |---------------|--------------------|--------------------|------|
@@ -139,16 +145,18 @@ def parse_dest(text: str | None, spec: SourceSpec, *, is_directory: bool) -> Des
     | dir or ends / | into it            | into it            | into it |
     | other         | the file's name    | that folder        | that folder |
 
-    Raises UsageError where DEST is remote, or stdout for more than one object.
+    Raises UsageError where DEST is remote, stdout for more than one object, or not given and the source ends in `..`.
     """
     one = spec.kind is Kind.OBJECT
     if text is None:
-        if one:
-            return Dest(Into.FILE, ".")
         if spec.kind is Kind.GLOB:
             return Dest(Into.FOLDER, ".")
-        last = spec.key.rstrip("/").rpartition("/")[2] or spec.share or (spec.bucket or "").rpartition("/")[2]
-        return Dest(Into.FOLDER, last)
+        last = spec.key.rstrip("/").rpartition("/")[2]
+        if last in (".", ".."):
+            raise UsageError(f"{last!r} cannot be a name here", hint="say where it should go: give a DEST")
+        if one:
+            return Dest(Into.FILE, ".", tree=last)
+        return Dest(Into.FOLDER, last or spec.share or (spec.bucket or "").rpartition("/")[2])
     if text == "-":
         if not one:
             raise UsageError("only one object can go to stdout", hint="name one key, or give a folder as DEST")
@@ -164,7 +172,7 @@ def parse_dest(text: str | None, spec: SourceSpec, *, is_directory: bool) -> Des
     if is_directory or text.endswith(("/", "\\") if _windows() else "/"):
         return Dest(Into.FILE, text)
     folder, name = _split(text)
-    return Dest(Into.FILE, folder, name)
+    return Dest(Into.FILE, folder, name, tree=name)
 
 
 def is_remote(text: str) -> bool:

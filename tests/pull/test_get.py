@@ -48,7 +48,9 @@ class Outcome:
 def pull(store, source, dest, *, prefix="", filters=(), lines=None, jobs=8, encode=False, version_id=None, **choices):
     events = []
     spec = parse_source(source)
-    target = parse_dest(str(dest), spec, is_directory=os.path.isdir(dest))
+    target = parse_dest(
+        None if dest is None else str(dest), spec, is_directory=dest is not None and os.path.isdir(dest)
+    )
     order = Order(
         spec, target, prefix, Choices(durable=False, **choices), Filters(filters), encode, version_id, lines, jobs
     )
@@ -108,6 +110,21 @@ def test_a_path_that_is_no_object_is_the_tree_below_it_and_nothing_beside(store,
     store.put("a/bc", b"2")
     pull(store, "acme:a/b", str(tmp_path / "out") + "/")
     assert tree(tmp_path / "out") == {"c": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("dest", "folder"), [(None, "b"), ("out", "out"), ("in/out", "in/out"), (".", "."), ("new/", "new")]
+)
+def test_a_path_that_is_a_tree_goes_where_the_tree_would_go(store, tmp_path, monkeypatch, dest, folder):
+    store.put("a/b/c", b"1")
+    store.put("a/b/d/e", b"2")
+    store.put("a/b/m/", b"")
+    monkeypatch.chdir(tmp_path)
+    done = pull(store, "acme:a/b", dest)
+    assert done.error is None
+    assert tree(tmp_path / folder) == {"c": b"1", "d/e": b"2"}
+    assert (tmp_path / folder / "m").is_dir()
+    assert sorted(os.listdir(tmp_path)) == ([folder.partition("/")[0]] if folder != "." else ["c", "d", "m"])
 
 
 def test_a_share_prefix_is_not_part_of_the_path(store, tmp_path):

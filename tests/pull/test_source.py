@@ -94,6 +94,12 @@ def test_only_one_object_goes_to_stdout(source):
         parse_dest("-", parse_source(source), is_directory=False)
 
 
+@pytest.mark.parametrize("source", ["acme:..", "acme:../", "acme:a/../", "acme:a/.", "s3://bucket/.."])
+def test_no_dest_is_made_of_dots(source):
+    with pytest.raises(UsageError, match="cannot be a name here"):
+        parse_dest(None, parse_source(source), is_directory=False)
+
+
 @given(st.text(min_size=1))
 def test_every_key_can_be_named(key):
     escaped = "".join("\\" + c if c in "*?[\\" else c for c in key)

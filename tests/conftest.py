@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import pytest
 from tests.servers import fake_aws, fake_aws_tls, moto_process, moto_server, rclone_process, rclone_server
 
 __all__ = ["fake_aws", "fake_aws_tls", "moto_process", "moto_server", "rclone_process", "rclone_server"]
+
+# what a shell starts in the background ignores Ctrl-C, and so would every process that a test starts and interrupts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: whatever could lead a test, or a process that it starts, to something of the user's
 FOREIGN = re.compile(

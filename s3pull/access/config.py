@@ -82,7 +82,7 @@ class Config:
         if name in self.shares:
             return self.shares[name]
         near = nearest(name, self.shares)
-        hint = f"did you mean {near}" if near else "`s3pull ls` lists them, `s3pull share add` makes one"
+        hint = f"did you mean {near}?" if near else "`s3pull ls` lists them, `s3pull share add` makes one"
         raise NothingThere(f"no share {name!r} in {self.path}", hint=hint)
 
 
@@ -117,7 +117,7 @@ def share(name: str, settings: Mapping[str, object], place: Callable[[str], str]
     for key in settings:
         if key not in SHARE_KEYS:
             near = nearest(key, SHARE_KEYS)
-            hint = f"did you mean {near}" if near else f"known keys: {', '.join(SHARE_KEYS)}"
+            hint = f"did you mean {near}?" if near else f"known keys: {', '.join(SHARE_KEYS)}"
             raise UsageError(f"{place(key)} is unknown", hint=hint)
     if bool(settings.get("bucket")) == bool(settings.get("access_point")):
         both = "both bucket and access_point" if settings.get("bucket") else "neither bucket nor access_point"
@@ -244,7 +244,7 @@ def _parsed(text: str, path: Path) -> Mapping[str, Any]:
 def _shares(document: Mapping[str, Any], text: str, path: Path) -> dict[str, Share]:
     for key in document:
         if key != "shares":
-            hint = "did you mean shares" if nearest(key, ["shares"]) else "shares are tables: [shares.NAME]"
+            hint = "did you mean shares?" if nearest(key, ["shares"]) else "shares are tables: [shares.NAME]"
             raise UsageError(f"{_at(path, text, (key,))}: {key} is unknown", hint=hint)
     tables = document.get("shares", {})
     if not isinstance(tables, dict):

@@ -55,7 +55,7 @@ class Profiles:
         """Raises UsageError where there is no such profile."""
         if name not in self.profiles:
             near = nearest(name, self.profiles)
-            hint = f"did you mean {near}" if near else f"profiles: {', '.join(sorted(self.profiles)) or 'none'}"
+            hint = f"did you mean {near}?" if near else f"profiles: {', '.join(sorted(self.profiles)) or 'none'}"
             raise UsageError(f"no AWS profile {name!r}", hint=hint)
 
     def assumes_role(self, name: str) -> bool:

@@ -57,7 +57,7 @@ def test_the_nearest_name_is_named(path):
     path.write_text(FULL)
     with pytest.raises(NothingThere) as refused:
         config.load(path).share("acmee")
-    assert refused.value.hint == "did you mean acme"
+    assert refused.value.hint == "did you mean acme?"
     assert refused.value.exit_code == 4
 
 
@@ -65,7 +65,7 @@ def test_the_nearest_name_is_named(path):
     ("text", "message", "hint"),
     [
         ('[shares.acme]\nbucket = "abc"\nprefx = "x"\n', "line 3: share 'acme': prefx is unknown", "mean prefix"),
-        ('[share.acme]\nbucket = "abc"\n', "line 1: share is unknown", "did you mean shares"),
+        ('[share.acme]\nbucket = "abc"\n', "line 1: share is unknown", "did you mean shares?"),
         ('[shares.acme]\nprefix = "x"\n', "line 1: share 'acme' has neither", "one of them"),
         (f'[shares.acme]\nbucket = "abc"\naccess_point = "{ROLE}"\n', "has both bucket and access_point", "one of"),
         ('\n[shares.acme]\nbucket = "abc"\nduration = "2d"\n', "line 4: share 'acme': duration is not", "15m"),
@@ -80,7 +80,7 @@ def test_the_nearest_name_is_named(path):
         ('[shares.acme]\nbucket = "abc"\nrole_arn = "x"\n', "line 3: share 'acme': role_arn is not the ARN", "looks"),
         (f'[shares.acme]\nbucket = "abc"\nanonymous = true\nrole_arn = "{ROLE}"\n', "exclude each other", None),
         ('shares.acme.bucket = "abc"\nshares.acme.regoin = "x"\n', "line 2: share 'acme': regoin", "mean region"),
-        ('["shares"."acme"]\nbucket = "abc"\n"prefx" = "x"\n', "line 3: share 'acme': prefx", "did you mean prefix"),
+        ('["shares"."acme"]\nbucket = "abc"\n"prefx" = "x"\n', "line 3: share 'acme': prefx", "did you mean prefix?"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_line(path, text, message, hint):

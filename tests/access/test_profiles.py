@@ -88,7 +88,7 @@ def test_no_secret_in_repr(aws_home):
 def test_a_missing_profile_is_named_with_the_nearest(aws_home):
     with pytest.raises(UsageError, match="no AWS profile 'wrok'") as refused:
         aws_home(CONFIG, CREDENTIALS).require("wrok")
-    assert refused.value.hint == "did you mean work"
+    assert refused.value.hint == "did you mean work?"
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_share_that_is_not_there_is_exit_4_with_the_nearest(run, acme, args):
     name = "acne:" if args in (["ls"], ["get"]) else "acne"
     ran = run(*args, name)
     assert (ran.exit, ran.out) == (4, "")
-    assert ran.err == f"s3pull: no share 'acne' in {acme}\nhint: did you mean acme\n"
+    assert ran.err == f"s3pull: no share 'acne' in {acme}\nhint: did you mean acme?\n"
 
 
 # --- import ---------------------------------------------------------------------------------------------------

@@ -158,10 +158,10 @@ class Output:
 
     # --- stderr: everything else -------------------------------------------------------------------------
 
-    def say(self, text: str) -> None:
-        """What people should know; not with `-q`."""
+    def say(self, text: str, *, hint: str | None = None) -> None:
+        """What people should know, and what to do about it; not with `-q`."""
         if not self.quiet:
-            self._tell(f"s3pull: {printable(text)}")
+            self._tell(f"s3pull: {printable(text)}", *([f"hint: {printable(hint)}"] if hint else []))
 
     def note(self, text: str) -> None:
         """What only `-v` shows."""

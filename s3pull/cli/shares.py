@@ -121,7 +121,9 @@ def _text(file: str) -> str:
             with Path(file).open("rb") as stream:
                 data = stream.read(_LARGEST + 1)
     except OSError as error:
-        if isinstance(error, FileNotFoundError | IsADirectoryError):
+        if isinstance(error, IsADirectoryError):
+            raise UsageError(f"{file!r} is a folder", hint="give the file that the data owner sent") from None
+        if isinstance(error, FileNotFoundError):
             raise UsageError(f"there is no file {file!r}", hint="give the file that the data owner sent") from None
         raise DiskError(f"cannot read {file!r}: {(error.strerror or 'failed').lower()}") from None
     if len(data) > _LARGEST:
@@ -151,7 +153,7 @@ def list_shares(config: Path | None, out: Output) -> None:
             out.record(record(share))
         return
     if not found.shares:
-        out.say(f"no shares in {found.path}")
+        out.say(f"no shares in {found.path}", hint="s3pull share import FILE takes what the data owner sent")
         return
     rows = [(f"{one.name}:", place_of(one), one.role_arn or way_of(one)) for one in found.shares.values()]
     out.table([[printable(cell) for cell in row] for row in rows])

@@ -126,7 +126,8 @@ def test_list_and_ls_without_a_source_are_the_same(run, acme):
 
 def test_without_shares_list_says_so_on_stderr(run, config):
     ran = run("share", "list")
-    assert (ran.exit, ran.out, ran.err) == (0, "", f"s3pull: no shares in {config}\n")
+    said = f"s3pull: no shares in {config}\nhint: s3pull share import FILE takes what the data owner sent\n"
+    assert (ran.exit, ran.out, ran.err) == (0, "", said)
     assert run("share", "list", "--json") == type(ran)(0, "", "")
 
 

@@ -78,6 +78,8 @@ def parse_source(text: str) -> SourceSpec:
     if text.startswith("arn:aws"):
         raise UsageError(f"cannot read the source {text!r}", hint=f"an access point is given as s3://{text}")
     name, colon, path = text.partition(":")
+    if path.startswith("//") or (name == "s3" and path.startswith("/")):
+        raise UsageError(f"cannot read the source {text!r}", hint="a bucket is given as s3://bucket/path")
     if SHARE_NAME.fullmatch(name):
         return SourceSpec(text, name, None, path)
     if not text:

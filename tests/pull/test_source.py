@@ -45,6 +45,8 @@ def test_sources(text, share, bucket, path, kind, fixed):
         ("bucket/key", "s3://bucket/key"),
         (AP + "/x", f"s3://{AP}/x"),
         ("s3://", "s3://bucket"),
+        ("s3:/bucket/key", "s3://bucket/path"),
+        ("https://bucket.s3.amazonaws.com/key", "s3://bucket/path"),
         ("s3:///key", "s3://bucket"),
         ("s3://arn:aws:s3:::bucket/x", "accesspoint"),
         ("./x", "s3pull ls"),

@@ -68,11 +68,16 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def summary_line(summary: Summary) -> str:
-    """`3 files, 1.2 GiB in 4.1 s (299.7 MiB/s), 2 resumed, 5 already here`"""
-    fetched = summary.downloaded + summary.resumed
-    line = f"{counted(fetched, 'file')}, {human_size(summary.received)} in {human_span(summary.seconds)}"
-    if summary.received and summary.seconds > 0.5:
+def summary_line(summary: Summary, planned: int | None = None) -> str:
+    """`3 files, 1.2 GiB in 4.1 s (299.7 MiB/s), 2 resumed, 5 already here`
+
+    Of a dry run, which would have fetched `planned` bytes: `to download: 3 files, 1.2 GiB, 5 already here`
+    """
+    files = counted(summary.downloaded + summary.resumed, "file")
+    line = f"{files}, {human_size(summary.received)} in {human_span(summary.seconds)}"
+    if planned is not None:
+        line = f"to download: {files}, {human_size(planned)}"
+    elif summary.received and summary.seconds > 0.5:
         line += f" ({human_size(summary.received / summary.seconds)}/s)"
     named = (
         (summary.resumed, "resumed"),
@@ -135,6 +140,7 @@ class Output:
         self._color = wants_color(self._stderr, environ, allowed=not getattr(choice, "no_color", False))
         self._lock = threading.RLock()
         self._hints: set[str] = set()
+        self._planned: int | None = None
         self._face: Face | None = None
 
     # --- stdout: data ------------------------------------------------------------------------------------
@@ -188,6 +194,9 @@ class Output:
         elif event.error is not None:
             self.complain(event.error)
         elif event.planned:
+            wanted = event.size or 0 if event.action in _DONE else 0
+            with self._lock:
+                self._planned = (self._planned or 0) + wanted
             self.line(f"{_VERBS[event.action]}  {printable(event.path or event.key)}")
         elif self.verbose:
             tail = f" ({event.reason})" if event.reason else ""
@@ -205,7 +214,7 @@ class Output:
         if self.json:
             self.record(summary.json())
         elif summary.exit or not self.quiet:
-            self._tell(summary_line(summary))
+            self._tell(summary_line(summary, self._planned))
 
     # --- the terminal ------------------------------------------------------------------------------------
 

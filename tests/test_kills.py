@@ -364,8 +364,23 @@ def test_a_final_name_is_on_the_whole_object_or_on_nothing_at_any_moment(fake_aw
         if (tmp_path / "killed").exists():
             assert sha_file(tmp_path / "killed") == right
             (tmp_path / "killed").unlink()
-    assert run_s3pull(["get", SOURCE, "killed"], env, tmp_path).code == 0
+    done = run_s3pull(["get", SOURCE, "killed"], env, tmp_path)
+    assert done.tree == {"killed": body.size, "whole": body.size}
     assert sha_file(tmp_path / "killed") == right
+
+
+def test_a_part_file_without_a_checkpoint_is_not_left_over(fake_aws, tmp_path):
+    fake_aws.bucket("acme-exports", owner=OWNER)
+    fake_aws.put("acme-exports", "big", Sparse(20 * MIB))
+    env = fake_aws.env(fake_aws.user(OWNER, "ana"))
+    fake_aws.latency = 0.5
+    for _ in range(2):
+        asked = fake_aws.count("GetObject")
+        running = start_s3pull(["get", SOURCE], env, tmp_path)
+        wait_until(partial(lambda asked: fake_aws.count("GetObject") > asked, asked), running.process)
+        assert len(running.kill().tree) == 2
+    fake_aws.latency = 0
+    assert run_s3pull(["get", SOURCE], env, tmp_path).tree == {"big": 20 * MIB}
 
 
 # --- a tree of small files ------------------------------------------------------------------------------------

@@ -194,10 +194,10 @@ def test_swapping_while_others_write_never_leaks(tmp_path: Path) -> None:
     thread.start()
     refused = written = 0
     try:
-        for number in range(300):
+        while written + refused < 300 or (not written and refused < 30_000):
             with Tree(root, create=True) as tree:
                 try:
-                    put(tree.directory("a/d", create=False), f"f{number}")
+                    put(tree.directory("a/d", create=False), f"f{written}")
                     written += 1
                 except (NameRefused, NothingThere):
                     refused += 1
@@ -205,7 +205,6 @@ def test_swapping_while_others_write_never_leaks(tmp_path: Path) -> None:
         stop.set()
         thread.join()
     assert os.listdir(outside / "d") == []
-    assert written + refused == 300
     assert written
 
 

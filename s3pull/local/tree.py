@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from s3pull.errors import NameRefused, NothingThere
+from s3pull.errors import DiskError, NameRefused, NothingThere
 from s3pull.local import owner
 from s3pull.local.durability import sync_directory
 from s3pull.local.oserrors import data_error, name_error
@@ -293,7 +293,11 @@ class Tree:
     def probed(self) -> Probe:
         """What became of a file that was made to see; made once."""
         if self._probed is None:
-            self._probed = self._probe(self.directory(""))
+            try:
+                self._probed = self._probe(self.directory(""))
+            except DiskError as error:  # of a file that nobody has heard of
+                assert isinstance(error.__cause__, OSError)
+                raise name_error(error.__cause__, f"cannot write into {str(self.root)!r}") from error.__cause__
         return self._probed
 
     def sync_names(self, directory: Directory) -> None:

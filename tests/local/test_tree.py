@@ -442,3 +442,15 @@ def test_reading(tree: Tree) -> None:
     (tree.root / "a/link").symlink_to("f")
     with pytest.raises(NameRefused), reading(directory, "link"):
         pass
+
+
+def test_a_folder_that_takes_no_file_is_named(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise PermissionError(errno.EACCES, "no")
+
+    with Tree(tmp_path, create=True) as tree:
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(DiskError, match=r"^cannot write into '.*': permission denied$") as refused:
+            _ = tree.probed
+        assert str(tmp_path) in refused.value.message
+        monkeypatch.undo()

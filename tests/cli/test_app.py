@@ -113,3 +113,15 @@ def test_uploads_are_refused(run, config, tmp_path, dest):
     assert (ran.exit, ran.out) == (2, "")
     assert ran.err.startswith("s3pull: s3pull only downloads\nhint: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("source", "dest"), [("s3://bucket/tree/", "file"), ("s3://bucket/key", "file/name")])
+def test_a_file_is_no_folder(run, config, tmp_path, source, dest):
+    (tmp_path / "file").write_text("mine")
+    ran = run("get", source, dest)
+    assert (ran.exit, ran.out) == (2, "")
+    assert ran.err.splitlines() == [
+        "s3pull: 'file' is not a folder",
+        "hint: give a folder, or a name that is free",
+    ]
+    assert (tmp_path / "file").read_text() == "mine"

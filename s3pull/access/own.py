@@ -203,8 +203,8 @@ def require_person(serial: str | None, prompt: Prompt | None) -> None:
 def _code(serial: str, prompt: Prompt | None) -> str:
     require_person(serial, prompt)
     assert prompt is not None
-    for _ in range(_TRIES):
-        code = prompt(f"MFA code of {serial}: ").replace(" ", "")
+    for attempt in range(_TRIES):
+        code = prompt(f"{'6 digits, please: ' if attempt else ''}MFA code of {serial}: ").replace(" ", "")
         if re.fullmatch(r"\d{6}", code, re.ASCII):
             return code
     raise CredentialsError(f"that is no MFA code of {serial}", hint="6 digits, as the device shows them")

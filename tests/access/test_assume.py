@@ -184,7 +184,9 @@ def test_the_code_is_asked_for(reach):
 
 
 def test_a_wrong_code_may_be_given_again_twice(reach):
-    ask(reach, reach.access(mfa_serial=SERIAL), prompt=codes("12345", "000000", "111111", "123456"))
+    prompt = codes("12345", "000000", "111111", "123456")
+    ask(reach, reach.access(mfa_serial=SERIAL), prompt=prompt)
+    assert prompt.questions[1] == f"6 digits, please: MFA code of {SERIAL}: "
     assert [asked["TokenCode"] for asked in reach.assumed] == ["000000", "111111", "123456"]
     error = refused(reach, AccessDenied, reach.access(mfa_serial=SERIAL), prompt=codes("0" * 6, "1" * 6, "2" * 6))
     assert "clock of the device" in error.hint

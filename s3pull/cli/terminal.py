@@ -38,7 +38,11 @@ def ask(question: str) -> str:
                 raise CredentialsError(f"there is no terminal to ask {question!r}") from None
         target.write(question if question.endswith(" ") else f"{question} ")
         target.flush()
-        answer = source.readline()
+        try:
+            answer = source.readline()
+        except KeyboardInterrupt:
+            target.write("\n")
+            raise
     if not answer:
         raise CredentialsError(f"no answer to {question!r}")
     return answer.strip()

@@ -44,6 +44,18 @@ def test_ctrl_d_is_no_answer(at_terminal):
         terminal.ask("MFA code:")
 
 
+def test_ctrl_c_ends_the_line_of_the_question(at_terminal, monkeypatch):
+    screen = at_terminal("")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.stdin, "readline", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        terminal.ask("MFA code:")
+    assert screen.getvalue() == "MFA code: \n"
+
+
 @pytest.mark.parametrize(
     ("typed", "yes"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("yep\n", False)]
 )

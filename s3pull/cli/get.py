@@ -135,6 +135,8 @@ def _to_files(
             run.run()
         except S3pullError as raised:
             error = raised
+        except BrokenPipeError:
+            raise  # whoever read our stdout has left: silence, and 141
         except BaseException as raised:
             error = _translated(raised)
             if error is None:

@@ -139,6 +139,11 @@ class Crew:
         return max(1, self._pace.limit // max(1, self._alive))
 
     @property
+    def error(self) -> BaseException | None:
+        """The first error that stopped the run."""
+        return self._error
+
+    @property
     def stopping(self) -> bool:
         return self._stopping
 

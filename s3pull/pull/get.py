@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from s3pull.errors import NothingThere, S3pullError, UsageError
+from s3pull.errors import Cancelled, NothingThere, S3pullError, UsageError
 from s3pull.events import Action, ObjectEvent, Summary
 from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
@@ -87,6 +87,9 @@ class Get:
         except BaseException as error:
             self._crew.stop(error)
             self._crew.join(1.0)
+            first = self._crew.error
+            if isinstance(error, Cancelled) and first is not None:
+                raise first from None  # a worker's error interrupted the listing: that error is the cause
             raise
         finally:
             for unfinished in list(puller.open_objects):

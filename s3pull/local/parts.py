@@ -20,12 +20,12 @@ from typing import NamedTuple, Self
 from s3pull.errors import Cancelled, NameRefused, ObjectError
 from s3pull.local import owner
 from s3pull.local.checkpoint import Claim, Header, Running, claims, header_line, longest_match, record, seed_of
+from s3pull.local.directory import Directory, FileStat, nanoseconds
 from s3pull.local.durability import start_writing, sync_data, sync_file
 from s3pull.local.names import OWN_PREFIX
 from s3pull.local.openfile import OpenFile, copy_range
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import LOG_SUFFIX, PartName, State
-from s3pull.local.tree import Directory, FileStat, nanoseconds
 
 #: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
 UNKNOWN_AGE = 7 * 86400.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from s3pull.local.directory import Directory
 from s3pull.local.openfile import OpenFile
 from s3pull.local.oserrors import data_error
-from s3pull.local.tree import Directory
 
 ReadAt = Callable[[int, memoryview], int]
 

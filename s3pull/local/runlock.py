@@ -40,10 +40,10 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from s3pull.errors import Cancelled, DiskError, Locked, NameRefused, S3pullError
+from s3pull.local.directory import Directory
 from s3pull.local.lockrecord import LONGEST, Record, beat_field, beat_offset, encode, judge, own_record, parse
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State
-from s3pull.local.tree import Directory
 
 LOCK = "lock"
 _LINK = re.compile(rf"{LOCK}\.([0-9a-f]{{32}})\.[0-9]+")

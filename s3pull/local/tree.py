@@ -1,10 +1,10 @@
 """The destination as a tree of open directories. No component below the root is ever followed through a symbolic link.
 
 On POSIX every directory is opened from its parent's descriptor with O_NOFOLLOW, and files are named relative to their
-directory's descriptor: swapping a component for a link afterwards changes nothing. Windows has no such calls: there
-each component is looked at before it is used.
+directory's descriptor. Windows has no such calls: there each component is looked at before it is used.
 
-What is not done here: which name belongs to which key (`names`), and how a file becomes whole (`parts`, `settle`).
+What is not done here: what is done in one directory (`directory`), which name belongs to which key (`names`), and how
+a file becomes whole (`parts`, `settle`).
 """
 
 from __future__ import annotations
@@ -15,188 +15,19 @@ import stat as stat_bits
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from s3pull.errors import DiskError, NameRefused, NothingThere
 from s3pull.local import owner
+from s3pull.local.directory import LINK_TAGS, NOFOLLOW, OPEN_DIRECTORY, SYMLINK, Directory, FileStat
 from s3pull.local.durability import sync_directory
 from s3pull.local.oserrors import data_error, name_error
-
-REGULAR = "regular"
-DIRECTORY = "directory"
-SYMLINK = "symlink"
-OTHER = "other"
 
 #: open directories that are kept for the next file
 _KEPT = 128
 _HAS_DIR_FD = os.open in os.supports_dir_fd
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_BINARY = getattr(os, "O_BINARY", 0)
-#: a planted FIFO must not block whoever opens it
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
-_OPEN_DIRECTORY = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
-#: reparse points that lead elsewhere; others (cloud files, deduplication) are ordinary files
-_LINK_TAGS = frozenset({0xA000000C, 0xA0000003})
-
-
-class FileStat(NamedTuple):
-    """What stands at a path, links not followed. `mtime_ns` is nanoseconds since the epoch."""
-
-    size: int
-    mtime_ns: int
-    kind: str
-
-    @property
-    def regular(self) -> bool:
-        return self.kind == REGULAR
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> FileStat:
-        return cls(found.st_size, found.st_mtime_ns, _kind(found))
-
-
-class Directory:
-    """One open directory. It stays open for as long as anybody holds it; many threads may use it.
-
-    Names are single components. Errors: NameRefused, DiskError; where said, None or False for "not there".
-    """
-
-    __slots__ = ("__weakref__", "_prefix", "_tree", "device", "fd", "relative")
-
-    def __init__(self, tree: Tree, relative: str, fd: int | None, path: str) -> None:
-        self._tree = tree
-        #: '/'-joined, '' for the root
-        self.relative = relative
-        #: None on Windows
-        self.fd = fd
-        self._prefix = "" if fd is not None else path + os.sep
-        self.device = os.fstat(fd).st_dev if fd is not None else Path(path).stat().st_dev
-
-    def __del__(self) -> None:
-        fd, self.fd = getattr(self, "fd", None), None
-        if fd is not None:
-            os.close(fd)
-
-    def path(self, name: str) -> str:
-        """For messages: where `name` is, below the root."""
-        return f"{self.relative}/{name}" if self.relative else name
-
-    def create(self, name: str) -> int:
-        """A descriptor of a new empty file, read and write, mode 0666 less the umask. Taken names are refused."""
-        try:
-            return os.open(self._at(name), _CREATE, 0o666, dir_fd=self.fd)
-        except OSError as error:
-            raise name_error(error, f"cannot create {self.path(name)!r}") from error
-
-    def open(self, name: str, write: bool = False) -> int | None:
-        """A descriptor of the regular file `name`, or None where there is none. Anything else there is refused."""
-        flags = (os.O_RDWR if write else os.O_RDONLY) | _NOFOLLOW | _NONBLOCK | _BINARY
-        try:
-            if self.fd is None:
-                self._tree.refuse_link(self._at(name), self.path(name))
-            fd = os.open(self._at(name), flags, dir_fd=self.fd)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # a FIFO or a socket without its other end
-                raise NameRefused(f"cannot open {self.path(name)!r}: it is no regular file") from error
-            raise name_error(error, f"cannot open {self.path(name)!r}") from error
-        if not stat_bits.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise NameRefused(f"cannot open {self.path(name)!r}: it is no regular file")
-        return fd
-
-    def append(self, name: str) -> int:
-        """A descriptor of the new file `name` whose writes all go to its end."""
-        try:
-            return os.open(self._at(name), _CREATE | os.O_APPEND, 0o666, dir_fd=self.fd)
-        except OSError as error:
-            raise name_error(error, f"cannot create {self.path(name)!r}") from error
-
-    def rename(self, old: str, new: str) -> bool:
-        """Put `old` at `new`, replacing a file or link there in one step. False where there is no `old`."""
-        try:
-            os.replace(self._at(old), self._at(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            found = self.stat(new)
-            if found is not None and found.kind == DIRECTORY:
-                raise NameRefused(f"cannot write {self.path(new)!r}: a folder stands there") from error
-            raise name_error(error, f"cannot rename to {self.path(new)!r}") from error
-        return True
-
-    def unlink(self, name: str) -> bool:
-        """Remove the file `name`; False where there is none."""
-        try:
-            os.unlink(self._at(name), dir_fd=self.fd)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise name_error(error, f"cannot remove {self.path(name)!r}") from error
-        return True
-
-    def stat(self, name: str) -> FileStat | None:
-        """What is at `name`, links not followed, or None."""
-        try:
-            return FileStat.of(os.stat(self._at(name), dir_fd=self.fd, follow_symlinks=False))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise name_error(error, f"cannot look at {self.path(name)!r}") from error
-
-    def touched(self, name: str) -> float | None:
-        """When `name` was last written or changed in any way (seconds since the epoch), or None where it is not."""
-        try:
-            found = os.stat(self._at(name), dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise name_error(error, f"cannot look at {self.path(name)!r}") from error
-        return max(found.st_mtime, found.st_ctime)
-
-    def set_mtime(self, name: str, mtime: float) -> None:
-        """Set the modification time (seconds since the epoch) of `name` by name."""
-        when = nanoseconds(mtime)
-        try:
-            if self.fd is None:
-                os.utime(self._at(name), ns=(when, when))
-            else:
-                os.utime(name, ns=(when, when), dir_fd=self.fd, follow_symlinks=False)
-        except OSError as error:
-            raise name_error(error, f"cannot set the time of {self.path(name)!r}") from error
-
-    def names(self, prefix: str = "") -> list[str]:
-        """The names that begin with `prefix`, in one scan, in no order."""
-        try:
-            with _scan(self.fd, self._prefix) as entries:
-                return [entry.name for entry in entries if entry.name.startswith(prefix)]
-        except OSError as error:
-            raise name_error(error, f"cannot list {self.relative or '.'!r}") from error
-
-    def sync(self) -> None:
-        """Make the names in it durable, and its own name where it was made in this run."""
-        self._tree.sync_names(self)
-
-    def synced(self) -> None:
-        """Its own name was made durable by other means."""
-        self._tree.forget_fresh(self)
-
-    def can_own(self, found: os.stat_result) -> bool:
-        """Whether a file of ours would look like `found`: our user, no second name. Others' files are never adopted."""
-        if self.fd is None:
-            return True
-        return found.st_nlink == 1 and (found.st_uid == os.geteuid() or found.st_uid == self._tree.probed.uid)
-
-    def _at(self, name: str) -> str:
-        if "/" in name or name in ("", ".", ".."):
-            raise NameRefused(f"{name!r} is no name of a file")
-        return self._prefix + name
 
 
 class Probe(NamedTuple):
@@ -269,6 +100,19 @@ class Tree:
         except NothingThere:
             return None
 
+    def remove_empty(self, relative: str) -> bool:
+        """Remove the folder at `relative` if nothing is in it; False where it stays. Never the root."""
+        parent, _, name = relative.rpartition("/")
+        try:
+            above = self.directory(parent, create=False)
+            os.rmdir(above.at(name), dir_fd=above.fd)
+        except (NothingThere, NameRefused, OSError):  # in use, not there, not ours to remove: then it stays
+            return False
+        with self._lock:
+            dropped = self._kept.pop(relative, None)
+        del dropped
+        return True
+
     def free_bytes(self) -> int:
         """Bytes that we may still write there."""
         try:
@@ -320,7 +164,7 @@ class Tree:
             found = os.lstat(path)
         except FileNotFoundError:
             return
-        if stat_bits.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) in _LINK_TAGS:
+        if stat_bits.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) in LINK_TAGS:
             raise NameRefused(f"cannot go through {shown!r}: it is a link")
 
     def _open_root(self) -> Directory | None:
@@ -330,7 +174,7 @@ class Tree:
                 if not stat_bits.S_ISDIR(self.root.stat().st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 return Directory(self, "", None, _long_path(path))
-            return Directory(self, "", os.open(path, _OPEN_DIRECTORY & ~_NOFOLLOW), path)
+            return Directory(self, "", os.open(path, OPEN_DIRECTORY & ~NOFOLLOW), path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -359,7 +203,7 @@ class Tree:
 
     def _step(self, parent: Directory, name: str, create: bool) -> Directory:
         relative = parent.path(name)
-        at = parent._at(name)
+        at = parent.at(name)
         for _ in range(3):  # it may be removed by somebody between making and opening
             try:
                 return self._keep(self._open(parent, at, relative))
@@ -380,7 +224,7 @@ class Tree:
 
     def _open(self, parent: Directory, at: str, relative: str) -> Directory:
         if parent.fd is not None:
-            return Directory(self, relative, os.open(at, _OPEN_DIRECTORY, dir_fd=parent.fd), "")
+            return Directory(self, relative, os.open(at, OPEN_DIRECTORY, dir_fd=parent.fd), "")
         self.refuse_link(at, relative)
         if not stat_bits.S_ISDIR(os.lstat(at).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -411,36 +255,6 @@ class Tree:
             os.close(fd)
             directory.unlink(name + suffix)
         return Probe(folds, uid)
-
-
-def nanoseconds(seconds: float) -> int:
-    """A time as `os.utime` wants it, whole seconds and milliseconds kept exact."""
-    return round(seconds * 1000) * 1_000_000
-
-
-@contextmanager
-def _scan(fd: int | None, path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """Scan through a descriptor of its own: scans that share one would share its position."""
-    if fd is None:
-        with os.scandir(path) as entries:
-            yield entries
-        return
-    own = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
-    try:
-        with os.scandir(own) as entries:
-            yield entries
-    finally:
-        os.close(own)
-
-
-def _kind(found: os.stat_result) -> str:
-    if stat_bits.S_ISREG(found.st_mode):
-        return REGULAR
-    if stat_bits.S_ISDIR(found.st_mode):
-        return DIRECTORY
-    if stat_bits.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) in _LINK_TAGS:
-        return SYMLINK
-    return OTHER
 
 
 def _long_path(path: str) -> str:

@@ -21,9 +21,10 @@ from s3pull.errors import Cancelled, DiskError, NameRefused, ObjectError
 from s3pull.local import openfile, owner, parts
 from s3pull.local import tree as tree_module
 from s3pull.local.checkpoint import Claim, Header, claims, longest_match
+from s3pull.local.directory import Directory
 from s3pull.local.owner import State
 from s3pull.local.parts import PartFile, find, sweep
-from s3pull.local.tree import Directory, Probe, Tree
+from s3pull.local.tree import Probe, Tree
 from tests.local.writer import content, crc, header, write_segment
 
 SIZE, SEGMENT = 350_000, 100_000

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 
 from s3pull.errors import Cancelled, DiskError, Locked
 from s3pull.local import lockrecord, owner, runlock
+from s3pull.local.directory import Directory
 from s3pull.local.lockrecord import Machine, Record, beat_field, beat_offset, encode, parse
 from s3pull.local.runlock import RunLock, Times
-from s3pull.local.tree import Directory, Tree
+from s3pull.local.tree import Tree
 from tests.local.test_parts import FOREIGN, dead_token
 
 HOLDER = Path(__file__).with_name("holder.py")

@@ -16,9 +16,10 @@ import pytest
 
 from s3pull.errors import DiskError, NameRefused, NothingThere, ObjectError
 from s3pull.local import tree as tree_module
+from s3pull.local.directory import DIRECTORY, OTHER, REGULAR, SYMLINK, Directory
 from s3pull.local.oserrors import data_error, name_error
 from s3pull.local.reading import reading
-from s3pull.local.tree import DIRECTORY, OTHER, REGULAR, SYMLINK, Directory, Tree
+from s3pull.local.tree import Tree
 
 
 @pytest.fixture(params=["descriptors", "paths"])

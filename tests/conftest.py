@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import fake_aws, fake_aws_tls, moto_process, moto_server, rclone_process, rclone_server
 
 __all__ = ["fake_aws", "fake_aws_tls", "moto_process", "moto_server", "rclone_process", "rclone_server"]
+
+# no test is timed: other work may go on beside it
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # what a shell starts in the background ignores Ctrl-C, and so would every process that a test starts and interrupts
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -50,6 +50,38 @@ class RemoteObject(NamedTuple):
         return self.storage_class in ARCHIVE_CLASSES and not self.restored
 
 
+class ObjectVersion(NamedTuple):
+    """One version out of a list of versions, or where `deleted` a delete marker (whose size and ETag mean nothing)."""
+
+    object: RemoteObject
+    deleted: bool
+
+
+class Receipt(NamedTuple):
+    """One file. `path` is relative to the destination; a `dir/` marker has the key and the path of a folder, with `/`.
+
+    `size` is bytes, `mtime_ns` nanoseconds since the epoch, as the file system told them of the finished file.
+    `modified` is LastModified in seconds. `checksum` is base64, of the whole content, as it was computed here;
+    `verified` says that the content was proven to be the object's.
+    """
+
+    key: str
+    path: str
+    size: int
+    mtime_ns: int
+    etag: str
+    version_id: str | None = None
+    modified: float | None = None
+    algorithm: str | None = None
+    checksum: str | None = None
+    verified: bool = False
+
+    @property
+    def folder(self) -> bool:
+        """True for a `dir/` marker."""
+        return self.path.endswith("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Keys that sign requests. `repr` shows neither the secret nor the token. `expires` is None for long-term keys."""

@@ -1,0 +1,164 @@
+"""What processes that do not hold a destination did in it: a journal each, which the holder turns into receipts.
+
+A journal is text, appended to: a line with the source it belongs to, a line for each file that is whole, and a last
+line when its writer ended in good order. What is torn is left out. Journals are hints: what one says of a file counts
+only if the file still looks like that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from s3pull.errors import S3pullError
+from s3pull.local import owner
+from s3pull.local.directory import FileStat
+from s3pull.local.durability import sync_file
+from s3pull.local.mirror import Mirror, State
+from s3pull.local.oserrors import data_error
+from s3pull.local.owner import State as OwnerState
+from s3pull.local.parts import UNKNOWN_AGE
+from s3pull.local.tree import Tree
+from s3pull.objects import Receipt
+
+if TYPE_CHECKING:
+    from s3pull.local.receipts import Receipts
+
+_PREFIX = "journal-"
+_END = "end"
+_SCHEMA = 1
+
+
+class Journal:
+    """One process's journal; any thread may write. Receipts' keys are whole ones here, not relative to a root."""
+
+    def __init__(self, state: State, bucket: str, endpoint: str) -> None:
+        self._directory = state.directory
+        self._name = _PREFIX + owner.part_name()
+        self._fd = state.directory.append(self._name)
+        self._lock = threading.Lock()
+        self._put({"schema": _SCHEMA, "bucket": bucket, "endpoint": endpoint})
+
+    def write(self, receipt: Receipt) -> None:
+        """A file is whole and durable. Raises DiskError."""
+        self._put(list(receipt))
+
+    def close(self) -> None:
+        """Write the last line. Raises DiskError."""
+        try:
+            self._put(_END)
+            sync_file(self._fd, self._directory.path(self._name))
+        finally:
+            os.close(self._fd)
+
+    def _put(self, record: object) -> None:
+        line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+        with self._lock:
+            try:
+                if os.write(self._fd, line) != len(line):
+                    os.write(self._fd, b"\n")  # torn by a full disk: the next line is whole again
+            except OSError as error:
+                raise data_error(error, f"cannot write {self._directory.path(self._name)!r}") from error
+
+
+def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:
+    """Turn journals of the same source into receipts; how many. Only the holder of the destination calls this.
+
+    | the file now                | the receipt that is there | the journal's |
+    |-----------------------------|---------------------------|---------------|
+    | is not as the journal says  |                           | is left out |
+    | is as the journal says      | is none, or of another look | is taken |
+    | is as the journal says      | of the same look, same ETag | is left out |
+    | is as the journal says      | of the same look, another ETag | neither is believed |
+
+    A journal whose writer has ended is then removed, whatever source it was of.
+    """
+    count = 0
+    for name in state.directory.names(_PREFIX):
+        facts = owner.parse(name.removeprefix(_PREFIX))
+        text = _text(state, name) if facts is not None else None
+        if facts is None or text is None:
+            continue
+        for receipt in _receipts(text, mirror):
+            count += _take(receipt, tree, receipts)
+        receipts.flush()
+        ended = text.endswith(f'"{_END}"\n'.encode())
+        if ended or _abandoned(state, name, owner.state(facts.token)):
+            state.directory.unlink(name)
+    return count
+
+
+def _take(receipt: Receipt, tree: Tree, receipts: Receipts) -> bool:
+    if receipt.folder:
+        return False
+    try:
+        found = tree.stat(receipt.path)
+    except S3pullError:
+        return False
+    if found is None or not _looks_so(found, receipt):
+        return False
+    before = receipts.find(receipt.key)
+    if before is not None and _looks_so(found, before):
+        if before.etag != receipt.etag:
+            receipts.drop([receipt.key])
+        return False
+    receipts.record(receipt)
+    return True
+
+
+def _looks_so(found: FileStat, receipt: Receipt) -> bool:
+    return found.regular and found.size == receipt.size and found.mtime_ns == receipt.mtime_ns
+
+
+def _abandoned(state: State, name: str, of: OwnerState) -> bool:
+    if of is OwnerState.DEAD:
+        return True
+    if of is not OwnerState.UNKNOWN:
+        return False
+    touched = state.directory.touched(name)
+    here = state.directory.touched("lock")  # the file system's own clock: the holder's heartbeat
+    return touched is not None and here is not None and here - touched > UNKNOWN_AGE
+
+
+def _text(state: State, name: str) -> bytes | None:
+    fd = state.directory.open(name)
+    if fd is None:
+        return None
+    try:
+        with open(fd, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except OSError as error:
+        raise data_error(error, f"cannot read {state.directory.path(name)!r}") from error
+
+
+def _receipts(text: bytes, mirror: Mirror) -> Iterator[Receipt]:
+    """The receipts of a journal that fit a mirror: its source, and paths that are the mirror's own."""
+    lines = text.split(b"\n")[:-1]
+    header = _parsed(lines[0]) if lines else None
+    if not isinstance(header, dict) or header.get("schema") != _SCHEMA:
+        return
+    if (header.get("bucket"), header.get("endpoint")) != (mirror.bucket, mirror.endpoint):
+        return
+    for line in lines[1:]:
+        said = _parsed(line)
+        if not isinstance(said, list):
+            continue
+        try:
+            receipt = Receipt(*said)
+            fits = (
+                isinstance(receipt.key, str) and receipt.key.startswith(mirror.root) and isinstance(receipt.path, str)
+            )
+        except TypeError:
+            continue
+        if fits:
+            yield receipt._replace(key=receipt.key[len(mirror.root) :])
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -1,0 +1,134 @@
+"""DEST/.s3pull: what s3pull keeps about a destination, and which source that mirrors.
+
+    .s3pull/source.json     the source, and how it is laid out: plain (files in DEST) or publish (releases, `current`)
+    .s3pull/receipts.db     the receipts of a plain tree (see `receipts`)
+    .s3pull/lock            the run lock (see `runlock`)
+    .s3pull/journal-…       what other processes did here (see `journals`)
+    .s3pull/releases/N/     `tree` and `receipts.db` of each release; DEST/current leads to one (see `releases`)
+    .s3pull/staging/        the same of the release that is being built
+
+What is not done here: comparing, fetching, publishing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from s3pull.errors import DiskError, NothingThere, UsageError
+from s3pull.local import owner
+from s3pull.local.directory import Directory
+from s3pull.local.durability import sync_file
+from s3pull.local.oserrors import data_error
+from s3pull.local.tree import Tree
+
+FOLDER = ".s3pull"
+RECEIPTS = "receipts.db"
+_SOURCE = "source.json"
+_SCHEMA = 1
+_LONGEST = 1024 * 1024
+PLAIN, PUBLISH = "plain", "publish"
+
+
+class Mirror(NamedTuple):
+    """Which source a destination mirrors.
+
+    `root` is the key prefix that is cut off; `endpoint` the host of a service that is not AWS, '' for AWS. `source` is
+    as it was typed, for people and for `verify --repair`.
+    """
+
+    bucket: str
+    endpoint: str
+    root: str
+    source: str
+    layout: str = PLAIN
+    encode_names: bool = False
+
+    def same_source(self, other: Mirror) -> bool:
+        """Whether both mean the same objects at the same paths."""
+        return self[:3] == other[:3]
+
+
+class State:
+    """An open `.s3pull`. `path` is where it is; `directory` is it, held open."""
+
+    def __init__(self, tree: Tree, directory: Directory) -> None:
+        self.tree = tree
+        self.directory = directory
+        self.path = tree.root / FOLDER
+
+    @classmethod
+    def open(cls, tree: Tree, *, create: bool) -> State | None:
+        """The state of the destination `tree`; None where it has none and none is to be made.
+
+        Raises NameRefused where a link or a file stands in its place, DiskError.
+        """
+        try:
+            return cls(tree, tree.directory(FOLDER, create=create))
+        except NothingThere:
+            return None
+
+    def mirror(self) -> Mirror | None:
+        """Which source is mirrored here; None where nothing was noted. Raises UsageError (newer), DiskError."""
+        text = self._read(_SOURCE)
+        if text is None:
+            return None
+        try:
+            said = json.loads(text)
+            schema = said["schema"]
+            if isinstance(schema, int) and schema > _SCHEMA:
+                raise UsageError(
+                    f"{str(self.path)!r} was made by a newer s3pull", hint="upgrade s3pull, or choose another DEST"
+                )
+            facts = [said[name] for name in ("bucket", "endpoint", "root", "source", "layout")]
+            if schema != _SCHEMA or not all(isinstance(fact, str) for fact in facts):
+                raise ValueError("not in the form of a source")
+            return Mirror(*facts)._replace(encode_names=bool(said.get("encode_names")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DiskError(
+                f"cannot read {str(self.path / _SOURCE)!r}: it is damaged",
+                hint=f"remove {str(self.path)!r}: the next sync takes up what is right by its checksums",
+            ) from error
+
+    def note(self, mirror: Mirror) -> None:
+        """Remember the source, atomically and durably."""
+        record = {"schema": _SCHEMA, **mirror._asdict()}
+        data = (json.dumps(record, indent=1) + "\n").encode("ascii")
+        name = owner.part_name()
+        path = self.directory.path(_SOURCE)
+        fd = self.directory.create(name)
+        try:
+            try:
+                os.write(fd, data)
+                sync_file(fd, path)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.directory.unlink(name)
+            raise data_error(error, f"cannot write {path!r}") from error
+        self.directory.rename(name, _SOURCE)
+        self.directory.sync()
+
+    def receipts_path(self) -> Path:
+        """Where the receipts of a plain tree are."""
+        return self.path / RECEIPTS
+
+    def _read(self, name: str) -> bytes | None:
+        fd = self.directory.open(name)
+        if fd is None:
+            return None
+        try:
+            with open(fd, "rb") as file:  # noqa: PTH123
+                return file.read(_LONGEST)
+        except OSError as error:
+            raise data_error(error, f"cannot read {self.directory.path(name)!r}") from error
+
+
+def another_source(dest: Path, now: Mirror, before: Mirror) -> UsageError:
+    """The refusal of a source in a destination that mirrors another."""
+    return UsageError(
+        f"{str(dest)!r} mirrors {before.source}, not {now.source}",
+        hint=f"choose another DEST; or remove {str(dest / FOLDER)!r}, so that it forgets (files stay)",
+    )

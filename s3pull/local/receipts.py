@@ -1,0 +1,293 @@
+"""What is known of the files of a destination: one receipt for each, in an SQLite database that one process writes.
+
+A receipt says which version of which object a file is, how the file looked when it was finished (size and time), and
+the checksum of its content. It is written when the file is durable and has its name, many in one transaction, so that
+none ever names data that is not there. It decides nothing: `pull` compares it with listings and with the disk.
+
+SQLite with a rollback journal (WAL needs shared memory, which network file systems do not have). Keys are relative to
+the source's root; their order is the order of their UTF-8, as S3 lists.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from s3pull.errors import DiskError, Locked, S3pullError, UsageError
+from s3pull.objects import Receipt
+
+VERSION = 1
+_APPLICATION = 0x53335052  # "S3PR", so that `file` can tell, and we
+_BATCH = 2000
+_SECONDS = 0.5
+_BUSY = 10.0
+_PAGE = 1000
+
+_SCHEMA = """
+CREATE TABLE receipts (
+    key TEXT PRIMARY KEY,
+    path TEXT,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    version_id TEXT,
+    modified REAL,
+    algorithm TEXT,
+    checksum TEXT,
+    verified INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+_INSERT = "INSERT OR REPLACE INTO receipts VALUES (?,?,?,?,?,?,?,?,?,?)"
+
+
+class ReceiptsError(DiskError):
+    """The receipts cannot be read: damaged, or no receipts at all."""
+
+    reason = "receipts"
+
+
+class Brief(NamedTuple):
+    """What a comparison needs of a receipt."""
+
+    key: str
+    path: str
+    size: int
+    mtime_ns: int
+    etag: str
+
+
+class Receipts:
+    """The receipts of one tree. Any thread may call; `record` only remembers, a thread of its own commits.
+
+    `guard` is called before each commit and raises where this process may no longer write (`runlock`). What goes wrong
+    in the committing thread is raised by the next call, and told to `on_error` at once.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, guard: Callable[[], None]) -> None:
+        self._db = connection
+        self._path = path
+        self._guard = guard
+        self._use = threading.RLock()
+        self._change = threading.Condition()
+        self._pending: list[Receipt] = []
+        self._closed = False
+        self._error: S3pullError | None = None
+        self._thread: threading.Thread | None = None
+        self.on_error: Callable[[S3pullError], None] = lambda _: None
+
+    @classmethod
+    def open(
+        cls, path: Path, *, durable: bool = True, read_only: bool = False, guard: Callable[[], None] = lambda: None
+    ) -> Receipts:
+        """Open or make the receipts at `path`. With `read_only` they must be there.
+
+        Raises ReceiptsError (damaged), UsageError (of a newer version), Locked, DiskError.
+        """
+        with _translated(path):
+            db = _connect(path, read_only)
+            try:
+                _check(db, path, read_only, durable)
+            except BaseException:
+                db.close()
+                raise
+        return cls(db, path, guard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(abandon=kind is not None)
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def briefs(self) -> Iterator[Brief]:
+        """All of them by key. Nothing may be recorded meanwhile."""
+        for key, path, size, mtime_ns, etag in self._scan(
+            "SELECT key, path, size, mtime_ns, etag FROM receipts ORDER BY key"
+        ):
+            yield Brief(key, path if path is not None else key, size, mtime_ns, etag)
+
+    def rows(self) -> Iterator[Receipt]:
+        """All of them by key, whole. Nothing may be recorded meanwhile."""
+        yield from map(_receipt, self._scan("SELECT * FROM receipts ORDER BY key"))
+
+    def find(self, key: str) -> Receipt | None:
+        """The receipt of `key`, as it was last committed."""
+        with _translated(self._path), self._use:
+            row = self._db.execute("SELECT * FROM receipts WHERE key = ?", (key,)).fetchone()
+        return _receipt(row) if row is not None else None
+
+    def count(self) -> int:
+        """How many there are, markers of folders too."""
+        with _translated(self._path), self._use:
+            return int(self._db.execute("SELECT count(*) FROM receipts").fetchone()[0])
+
+    def check(self) -> None:
+        """Let SQLite look through all of the file. Raises ReceiptsError."""
+        with _translated(self._path), self._use:
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found is None or found[0] != "ok":
+            raise _damaged(self._path, str(found and found[0]))
+
+    def _scan(self, query: str) -> Iterator[tuple[Any, ...]]:
+        with _translated(self._path), self._use:
+            cursor = self._db.execute(query)
+        while True:
+            with _translated(self._path), self._use:
+                rows = cursor.fetchmany(_PAGE)
+            if not rows:
+                return
+            yield from rows
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def record(self, receipt: Receipt) -> None:
+        """A file is finished and durable. Committed soon; `flush` waits for it."""
+        with self._change:
+            self._raise()
+            self._pending.append(receipt)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="receipts", daemon=True)
+                self._thread.start()
+            elif len(self._pending) in (1, _BATCH):
+                self._change.notify()
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget these keys, in one transaction of its own."""
+        self.flush()
+        with _translated(self._path), self._use:
+            self._guard()
+            self._transaction("DELETE FROM receipts WHERE key = ?", ((key,) for key in keys))
+
+    def flush(self) -> None:
+        """Commit what is remembered. Raises DiskError, Locked."""
+        with self._change:
+            self._raise()
+        self._commit()
+
+    def close(self, *, abandon: bool = False) -> None:
+        """`flush` and close. With `abandon` errors of that are kept quiet: another one is under way."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            if self._error is None:
+                self._commit()
+        except S3pullError as error:
+            self._error = error
+        with self._use:
+            self._db.close()
+        if not abandon:
+            self._raise()
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                while not self._pending and not self._closed:
+                    self._change.wait()
+                until = time.monotonic() + _SECONDS
+                while not self._closed and len(self._pending) < _BATCH and (left := until - time.monotonic()) > 0:
+                    self._change.wait(left)
+                if self._closed:
+                    return
+            try:
+                self._commit()
+            except S3pullError as error:
+                self._error = error
+                self.on_error(error)
+                return
+
+    def _commit(self) -> None:
+        with _translated(self._path), self._use:
+            with self._change:
+                batch, self._pending = self._pending, []
+            if batch:
+                self._guard()
+                self._transaction(_INSERT, map(_row, batch))
+
+    def _transaction(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany(statement, rows)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _row(receipt: Receipt) -> tuple[Any, ...]:
+    return (receipt.key, None if receipt.path == receipt.key else receipt.path, *receipt[2:9], int(receipt.verified))
+
+
+def _receipt(row: tuple[Any, ...]) -> Receipt:
+    found = Receipt(*row)
+    return found._replace(path=found.path if row[1] is not None else found.key, verified=bool(found.verified))
+
+
+def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+
+
+def _check(db: sqlite3.Connection, path: Path, read_only: bool, durable: bool) -> None:
+    """Make the table in a new file; refuse what is none of ours, or newer than we are."""
+    if not read_only:
+        db.execute("PRAGMA journal_mode = TRUNCATE")
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == _APPLICATION and version > VERSION:
+        raise UsageError(
+            f"the receipts {str(path)!r} are of a newer s3pull (version {version}, here {VERSION})",
+            hint="upgrade s3pull; or move that file away: what is there is then taken up by its checksums again",
+        )
+    if not tables and not read_only:
+        db.execute("BEGIN EXCLUSIVE")
+        db.execute(_SCHEMA)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute("COMMIT")
+    elif application != _APPLICATION or version != VERSION:
+        raise _damaged(path, "it is not a file of receipts")
+    db.execute("SELECT 1 FROM receipts LIMIT 1").fetchone()
+
+
+def _damaged(path: Path, why: str) -> ReceiptsError:
+    return ReceiptsError(
+        f"the receipts {str(path)!r} are damaged: {why}",
+        hint="move that file away and run again: files that are right are taken up by their checksums, not downloaded",
+    )
+
+
+_HINT = "the receipts lie on that disk too: free some space, or see that it can be written"
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text:
+            raise Locked(f"the receipts {str(path)!r} are in use", hint="another run is writing them: wait") from error
+        if "malformed" in text or "no such" in text:
+            raise _damaged(path, text) from error
+        raise DiskError(f"cannot use the receipts {str(path)!r}: {text}", hint=_HINT) from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error

@@ -34,6 +34,10 @@ class Reason(StrEnum):
     SAME_RECEIPT = "same-receipt"  # a receipt says that it is the same
     SAME_CHECKSUM = "same-checksum"  # its bytes were hashed and are the same
     SAME_TIME = "same-time"  # size and LastModified agree and nothing better can be had
+    LOCAL_EDIT = "local-edit"  # what stood there was changed here since: `sync` replaced it, `get` refuses
+    REMOVED = "removed-here"  # a receipt says that it was here, and nothing is
+    LINKED = "linked"  # unchanged since the release before: `sync --publish` gave it a second name
+    GONE = "gone"  # no longer in the source: `sync --delete` removed the file
     NO_CLOBBER = "no-clobber"  # --no-clobber and something is there
     DIRECTORY = "directory"  # a `dir/` marker
 
@@ -79,6 +83,30 @@ class ObjectEvent:
             "reason": str(self.reason) if self.reason is not None else None,
             "error": error_json(self.error) if self.error is not None else None,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a run is about to do, told before its first byte. Sizes are bytes.
+
+    `files` and `bytes` are what may have to be fetched (what turns out to be here already is not); `refused` are names
+    that cannot be held here; `free` is what the disk has; `payer` says whose account pays for requests and transfer.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    requests: int = 0
+    archived: int = 0
+    refused: int = 0
+    delete: int = 0
+    delete_bytes: int = 0
+    same: int = 0
+    free: int | None = None
+    payer: str = ""
+
+    def json(self) -> JSON:
+        """The line of the `--json` contract."""
+        return {"schema": SCHEMA, "event": "preflight", **{name: getattr(self, name) for name in self.__slots__}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ import typer
 
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import AccessChoice, Dest, FilterChoice, OutputChoice, Source, TransferChoice
-from s3pull.errors import DiskError, NothingThere, S3pullError, UsageError
+from s3pull.errors import DiskError, NothingThere, UsageError
 
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from s3pull.pull.source import Dest as ParsedDest
 
 app = new_app()
-_MOST_CONNECTIONS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,58 +105,24 @@ def _to_files(
     transfer: TransferChoice,
     out: Output,
 ) -> int:
+    from s3pull.cli.running import MOST_CONNECTIONS, choices, conclude, endpoint_host
     from s3pull.pull.get import Get, Order
     from s3pull.pull.globs import Filters
-    from s3pull.pull.puller import Choices
 
     order = Order(
         spec=opened.spec,
         dest=target,
         prefix=opened.prefix,
-        choices=Choices(
-            overwrite=files.overwrite,
-            no_clobber=files.no_clobber,
-            require_checksum=transfer.require_checksum,
-            durable=transfer.durable,
-            fail_fast=transfer.fail_fast,
-            dry_run=files.dry_run,
-        ),
+        choices=choices(transfer, overwrite=files.overwrite, no_clobber=files.no_clobber, dry_run=files.dry_run),
         filters=Filters(filters.rules),
         encode_names=transfer.encode_names,
         version_id=files.version_id,
         lines=lines,
-        jobs=transfer.jobs or _MOST_CONNECTIONS,
+        jobs=transfer.jobs or MOST_CONNECTIONS,
+        bucket=opened.access.bucket,
+        endpoint=endpoint_host(opened),
     )
-    run = Get(order, opened.store, out.event)
-    error: S3pullError | None = None
-    with out.showing(run.progress):
-        try:
-            run.run()
-        except S3pullError as raised:
-            error = raised
-        except BrokenPipeError:
-            raise  # whoever read our stdout has left: silence, and 141
-        except BaseException as raised:
-            error = _translated(raised)
-            if error is None:
-                raise
-    summary = replace(
-        run.summary(error),
-        role_arn=opened.access.role_arn,
-        session_name=opened.session.session_name,
-        source_identity=opened.access.source_identity,
-    )
-    if error is not None:
-        out.error(error)
-    out.summary(summary)
-    return summary.exit
-
-
-def _translated(raised: BaseException) -> S3pullError | None:
-    """Ctrl-C, SIGTERM and faults of our own as errors with their exit codes: the summary still has to be told."""
-    from s3pull.cli.exits import translate
-
-    return translate(raised, resumes=True)
+    return conclude(Get(order, opened.store, out.event), opened, out)
 
 
 def _to_stdout(opened: OpenSource, files: GetChoice, transfer: TransferChoice, out: Output) -> int:

@@ -18,8 +18,8 @@ from typing import NamedTuple, Self, TypeVar
 
 from s3pull.errors import DiskError, ObjectError, S3pullError
 from s3pull.local import durability, owner
+from s3pull.local.directory import Directory, FileStat, nanoseconds
 from s3pull.local.oserrors import data_error
-from s3pull.local.tree import Directory, nanoseconds
 
 #: a batch is settled when its first file has waited so many seconds, or it has so many files or bytes
 _BATCH_SECONDS = 0.5
@@ -45,8 +45,15 @@ class _Waiting(NamedTuple):
     on_done: Done
 
 
-def write_whole(directory: Directory, data: memoryview | bytes, mtime: float | None = None) -> str:
-    """Write a new file with a part name, set its time (seconds since the epoch), close it; the name.
+class Written(NamedTuple):
+    """A file under a part name, and how it will look under its final one."""
+
+    name: str
+    look: FileStat
+
+
+def write_whole(directory: Directory, data: memoryview | bytes, mtime: float | None = None) -> Written:
+    """Write a new file with a part name, set its time (seconds since the epoch), close it.
 
     Raises DiskError, ObjectError; then no file is left.
     """
@@ -60,6 +67,7 @@ def write_whole(directory: Directory, data: memoryview | bytes, mtime: float | N
             if mtime is not None and _UTIME_FD:
                 when = nanoseconds(mtime)
                 os.utime(fd, ns=(when, when))
+            look = FileStat.of(os.fstat(fd))
         finally:
             os.close(fd)
     except OSError as error:
@@ -67,7 +75,8 @@ def write_whole(directory: Directory, data: memoryview | bytes, mtime: float | N
         raise data_error(error, f"cannot write below {directory.relative or '.'!r}") from error
     if mtime is not None and not _UTIME_FD:
         directory.set_mtime(name, mtime)
-    return name
+        look = look._replace(mtime_ns=nanoseconds(mtime))
+    return Written(name, look)
 
 
 class Settler:

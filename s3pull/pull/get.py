@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
-from s3pull.errors import Cancelled, NothingThere, S3pullError, UsageError
-from s3pull.events import Action, ObjectEvent, Summary
-from s3pull.local.settle import Settler
+from s3pull.errors import NothingThere, S3pullError, UsageError
+from s3pull.events import ObjectEvent, Summary
 from s3pull.local.tree import Tree
 from s3pull.objects import RemoteObject
 from s3pull.pull import items
-from s3pull.pull.crew import Crew, Task, Worker
+from s3pull.pull.crew import Task, Worker
 from s3pull.pull.globs import Filters
 from s3pull.pull.items import Marker, Naming
-from s3pull.pull.progress import Progress
+from s3pull.pull.ledger import of_mirror
 from s3pull.pull.puller import Choices, Item, Puller
 from s3pull.pull.source import Dest, Kind, SourceSpec
+from s3pull.pull.transfer import Transfer
 from s3pull.remote.store import Store
 
 #: Objects that one thread takes in a row, where there are enough for so many threads. Small ones then overlap.
@@ -42,95 +39,35 @@ class Order:
     #: lines of `--from-file`, where it was given
     lines: Iterable[str] | None = None
     jobs: int = 256
+    #: whose receipts count, where DEST keeps some: the bucket, and the host of a service that is not AWS
+    bucket: str = ""
+    endpoint: str = ""
 
 
 class Get:
     """One run of `get`. `run` blocks; `stop` may be called from any thread or a signal handler."""
 
     def __init__(self, order: Order, store: Store, emit: Callable[[ObjectEvent], None]) -> None:
-        self.progress = Progress()
+        self.transfer = Transfer(store, order.choices, order.jobs, emit)
+        self.progress = self.transfer.progress
+        self.stop = self.transfer.stop
         self._order = order
         self._store = store
-        self._emit = emit
-        self._stopped = threading.Event()
-        self._began = time.time()
-        self._crew = Crew(
-            jobs=order.jobs,
-            progress=self.progress,
-            throttles=lambda: store.patience.throttles,
-            latency=lambda: store.latency,
-            on_stop=store.interrupt,
-        )
-        self._puller: Puller | None = None
 
     def run(self) -> None:
         """Do all of it. Raises the error that ended the run early, if one did; objects' own failures are events."""
-        order = self._order
-        tree = Tree(Path(order.dest.folder), create=not order.choices.dry_run, durable=order.choices.durable)
-        settler = Settler(durable=order.choices.durable)
-        puller = self._puller = Puller(
-            store=self._store,
-            tree=tree,
-            settler=settler,
-            crew=self._crew,
-            progress=self.progress,
-            choices=order.choices,
-            emit=self._emit,
-        )
-        try:
-            naming = Naming(encode=order.encode_names, folds=tree.folds)
-            for tasks in self._tasks(naming, puller):
-                if not self._crew.submit(tasks):
-                    break
-            self._crew.finish()
-            settler.close()
-        except BaseException as error:
-            self._crew.stop(error)
-            self._crew.join(1.0)
-            first = self._crew.error
-            if isinstance(error, Cancelled) and first is not None:
-                raise first from None  # a worker's error interrupted the listing: that error is the cause
-            raise
-        finally:
-            for unfinished in list(puller.open_objects):
-                unfinished.close()
-            settler.close(abandon=True)
-            tree.close()
-
-    def stop(self, error: BaseException | None = None) -> None:
-        """End the run soon: sockets are shut, part files stay."""
-        self._crew.stop(error)
+        choices = self._order.choices
+        with (
+            Tree(Path(self._order.dest.folder), create=not choices.dry_run, durable=choices.durable) as tree,
+            of_mirror(tree, self._order.bucket, self._order.endpoint, dry_run=choices.dry_run) as ledger,
+            self.transfer.open(tree, ledger) as puller,
+        ):
+            naming = Naming(encode=self._order.encode_names, folds=tree.folds)
+            self.transfer.work(self._tasks(naming, puller))
 
     def summary(self, error: S3pullError | None = None) -> Summary:
         """The last event; `error` is what `run` raised."""
-        tally = self._puller.tally if self._puller is not None else None
-        counts = tally.counts if tally is not None else dict.fromkeys(Action, 0)
-        return Summary(
-            downloaded=counts[Action.DOWNLOADED],
-            resumed=counts[Action.RESUMED],
-            skipped=counts[Action.SKIPPED],
-            deleted=counts[Action.DELETED],
-            refused=counts[Action.REFUSED],
-            failed=counts[Action.FAILED],
-            received=self.progress.received,
-            seconds=round(time.time() - self._began, 3),
-            source=self._order.spec.text,
-            started=datetime.fromtimestamp(self._began, UTC).isoformat(timespec="milliseconds"),
-            exit=self._exit(error),
-        )
-
-    def _exit(self, error: S3pullError | None) -> int:
-        """0, the run's own error, the one cause that all failures share if nothing went well, or 3."""
-        if error is not None:
-            return error.exit_code
-        if self._puller is None:
-            return 0
-        tally = self._puller.tally
-        if not tally.exits:
-            return 0
-        if 6 in tally.exits and self._order.choices.require_checksum:
-            return 6
-        return tally.exits.copy().pop() if len(tally.exits) == 1 and not tally.good else 3
+        return self.transfer.summary(self._order.spec.text, error)
 
     # --- what there is to do ------------------------------------------------------------------------------
 
@@ -171,26 +108,28 @@ class Get:
         files = size = 0
         for page in self._found(naming):
             tasks: list[Task] = []
-            batch: list[Item] = []
-            most = max(1, min(_BATCH, len(page) // _BATCHES))
+            wanted: list[Item] = []
             for found, what in page:
                 files += 1
                 size += found.size
-                if not isinstance(what, Item):
-                    tasks.append(_task(found, what, puller))
-                    continue
-                if len(batch) == most:
-                    tasks.append(puller.task(batch))
-                    batch = []
-                batch.append(what)
-            if batch:
-                tasks.append(puller.task(batch))
+                if isinstance(what, Item):
+                    wanted.append(what)
+                else:
+                    tasks.append(task_of(found, what, puller))
+            tasks += batched(wanted, puller)
             # a share of the total is better than none while the listing goes on: the bar grows with it
             self.progress.total_files, self.progress.total_bytes = files, size
             yield tasks
 
 
-def _task(found: RemoteObject, what: items.Found, puller: Puller) -> Task:
+def batched(wanted: list[Item], puller: Puller) -> list[Task]:
+    """Tasks for many items: several in a row for one thread, where there are enough for all."""
+    most = max(1, min(_BATCH, len(wanted) // _BATCHES))
+    return [puller.task(wanted[at : at + most]) for at in range(0, len(wanted), most)]
+
+
+def task_of(found: RemoteObject, what: items.Found, puller: Puller) -> Task:
+    """The task of one object, whatever it came to."""
     if isinstance(what, Item):
         return puller.task([what])
     if isinstance(what, Marker):
@@ -208,7 +147,7 @@ def _asking(key: str, ask: Callable[[], items.Found], puller: Puller) -> Task:
         except S3pullError as error:
             puller.failed(unknown, None, error)
         else:
-            _task(what.object, what, puller)(worker)
+            task_of(what.object, what, puller)(worker)
 
     return task
 

@@ -29,7 +29,7 @@ from s3pull.pull.progress import ActiveObject
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:
-    from s3pull.local.tree import Directory
+    from s3pull.local.directory import Directory
     from s3pull.pull.crew import Worker
     from s3pull.pull.puller import Item, Puller
     from s3pull.remote.retry import Attempts
@@ -207,8 +207,9 @@ class LargeObject:
             self._start_anew(worker)
             return
         stated = self._stated
-        part.finish(stated.last_modified, durable=self._puller.choices.durable)
+        look = part.finish(stated.last_modified, durable=self._puller.choices.durable)
         self._puller.open_objects.discard(self)
+        self._puller.wrote(self._item, stated, look, self._content(part), verified=bool(found.equal))
         self._puller.finished(
             self._item,
             Action.RESUMED if self._resumed else Action.DOWNLOADED,
@@ -224,14 +225,22 @@ class LargeObject:
         if self._stated.checksum is None:
             # a resumed single segment never saw a whole answer; its checksum comes by HEAD
             self._stated = self._puller.stated(self._item)
+        self._stated = self._puller.held(self._item, self._stated)
         if self._stated.checksum is None and self._puller.opaque_etags:
             return proof.UNTOLD
+        return proof.prove(
+            self._stated,
+            proof.on_disk(part.read_at),
+            running=self._content(part),
+            part_size=self._puller.part_size(self._item),
+        )
+
+    def _content(self, part: PartFile) -> Checksum:
+        """The checksum of what is on disk, out of its segments'."""
         algorithm = part.header.algorithm
         pieces = ((crc, part.header.length(index)) for index, crc in enumerate(self._crcs))
-        crc = checksums.combine_all(algorithm, pieces)
-        running = checksums.full_object(algorithm, checksums.crc_digest(algorithm, crc))
-        return proof.prove(
-            self._stated, proof.on_disk(part.read_at), running=running, part_size=self._puller.part_size(self._item)
+        return checksums.full_object(
+            algorithm, checksums.crc_digest(algorithm, checksums.combine_all(algorithm, pieces))
         )
 
     def _again(self, error: ObjectChanged, worker: Worker) -> None:

@@ -21,6 +21,7 @@ from s3pull.errors import (
     CredentialsError,
     DiskError,
     LocalEdit,
+    Locked,
     NameRefused,
     NothingThere,
     ObjectChanged,
@@ -28,16 +29,19 @@ from s3pull.errors import (
     ServiceError,
 )
 from s3pull.events import Action, ObjectEvent, Reason
+from s3pull.local.directory import Directory, FileStat
 from s3pull.local.parts import sweep
-from s3pull.local.reading import reading
-from s3pull.local.tree import DIRECTORY, Directory, Tree
+from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, RemoteObject
 from s3pull.pull import large, plan, proof, small
 from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.progress import Progress
+from s3pull.pull.standing import Standing, content_of, look, part_size, stated_by
+from s3pull.remote import checksums
 
 if TYPE_CHECKING:
     from s3pull.local.settle import Settler
+    from s3pull.pull.ledger import Ledger
     from s3pull.remote.store import Store
 
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
@@ -53,7 +57,10 @@ _HOPELESS = 16
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the user decided about files and proofs."""
+    """What the user decided about files and proofs.
+
+    `mirror`: replace what was edited here, too, and count it; `strict`: believe no file for its time alone.
+    """
 
     overwrite: bool = False
     no_clobber: bool = False
@@ -61,19 +68,23 @@ class Choices:
     durable: bool = True
     fail_fast: bool = False
     dry_run: bool = False
+    mirror: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One object to take: the pin, and the safe relative path (`folder` '' is the root) that it will have.
 
-    `version_id` is set only where the user asked for that version: it is then part of every request.
+    `version_id` is set only where the user asked for that version: it is then part of every request. `exact`: this
+    object and no later one, as a manifest locks it.
     """
 
     object: RemoteObject
     folder: str
     name: str
     version_id: str | None = None
+    exact: bool = False
 
     @property
     def path(self) -> str:
@@ -85,6 +96,7 @@ class Tally:
     """What the summary counts. Written under the puller's lock."""
 
     counts: dict[Action, int] = field(default_factory=lambda: dict.fromkeys(Action, 0))
+    local_changes: int = 0
     exits: set[int] = field(default_factory=set)
 
     @property
@@ -105,6 +117,8 @@ class Puller:
         progress: Progress,
         choices: Choices,
         emit: Callable[[ObjectEvent], None],
+        tally: Tally,
+        ledger: Ledger | None = None,
     ) -> None:
         self.store = store
         self.tree = tree
@@ -112,7 +126,8 @@ class Puller:
         self.crew = crew
         self.progress = progress
         self.choices = choices
-        self.tally = Tally()
+        self.ledger = ledger
+        self.tally = tally
         self.open_objects: set[large.LargeObject] = set()
         #: this service's ETags look like MD5s and are none: learnt from an object that came twice with equal bytes
         self.opaque_etags = False
@@ -162,23 +177,35 @@ class Puller:
         try:
             if not self.choices.dry_run:
                 self.tree.directory(path)
+                if self.ledger is not None:
+                    self.ledger.note_folder(marker, path)
         except S3pullError as error:
             self.failed(marker, path, error)
         else:
-            self._report(ObjectEvent(Action.SKIPPED, marker.key, path, 0, etag=marker.etag, reason=Reason.DIRECTORY))
+            self._report(
+                ObjectEvent(
+                    *(Action.SKIPPED, marker.key, path, 0),
+                    etag=marker.etag,
+                    reason=Reason.DIRECTORY,
+                    planned=self.choices.dry_run,
+                )
+            )
 
     def _begin(self, item: Item, worker: Worker) -> small.Ahead | None:
         """Decide, and do what is to be done; of a small object only the request is sent."""
-        if item.object.archived:
-            raise archived(item.object)
         if self.choices.dry_run:
             self._plan(item, worker)
             return None
         directory = self._folder(item.folder)
-        decision = self._decide(item, directory)
+        standing = self._look(item, directory)
+        decision = standing.decision
         if not decision.fetch:
             worker.meter.done_bytes += item.object.size
+            if self.ledger is not None and decision.reason in (Reason.SAME_CHECKSUM, Reason.SAME_TIME):
+                self._adopt(item, directory, standing)
             self.finished(item, Action.SKIPPED, reason=decision.reason, worker=worker)
+        elif item.object.archived:
+            raise archived(item.object)
         elif item.object.size <= SMALL:
             return small.ask(self, item, directory, decision.reason)
         else:
@@ -193,35 +220,21 @@ class Puller:
             sweep(directory, dead_age=_KEEP_PARTS)
         return directory
 
-    def _decide(self, item: Item, directory: Directory) -> plan.Decision:
-        found = directory.stat(item.name)
-        if found is None:
-            return plan.Decision(True, Reason.NEW)
-        if found.kind == DIRECTORY:
-            raise NameRefused(
-                f"{item.path} is a directory here, an object in the source",
-                hint="another DEST, or --exclude one of them",
-                key=item.object.key,
-            )
-        standing = plan.Standing(found.size, found.mtime_ns / 1e9, found.regular)
-        equal = None
-        if plan.needs_proof(standing, item.object.size, no_clobber=self.choices.no_clobber):
-            equal = self._same(item, directory)
-        decision = plan.decide(
-            standing,
-            item.object.size,
-            item.object.last_modified,
-            equal,
-            overwrite=self.choices.overwrite,
-            no_clobber=self.choices.no_clobber,
-        )
-        if decision.refused:
-            raise LocalEdit(
-                f"{item.path} was changed here and is newer than the object",
-                hint="--overwrite replaces it, --no-clobber keeps it without a word",
-                key=item.object.key,
-            )
-        return decision
+    def _look(self, item: Item, directory: Directory) -> Standing:
+        receipt = self.ledger.said(item.object.key, item.path) if self.ledger is not None else None
+        standing = look(item, directory, self.store, self.choices, receipt)
+        if standing.decision.edited and self.choices.mirror:
+            with self._lock:
+                self.tally.local_changes += 1
+        return standing
+
+    def _adopt(self, item: Item, directory: Directory, standing: Standing) -> None:
+        """A file that was here is the object: from now on it has a receipt."""
+        assert self.ledger is not None
+        assert standing.found is not None
+        content = standing.content or content_of(directory, item.name, item.object.size)
+        proven = standing.decision.reason == Reason.SAME_CHECKSUM
+        self.ledger.note(item.object, item.path, standing.found, content, verified=proven)
 
     def _plan(self, item: Item, worker: Worker) -> None:
         """What `_begin` would do, for `--dry-run`: not even a folder is made."""
@@ -230,37 +243,41 @@ class Puller:
         except NothingThere:
             decision = plan.Decision(True, Reason.NEW)
         else:
-            decision = self._decide(item, directory)
+            decision = self._look(item, directory).decision
+        if decision.fetch and item.object.archived:
+            raise archived(item.object)
         action = Action.DOWNLOADED if decision.fetch else Action.SKIPPED
         self.finished(item, action, reason=decision.reason, worker=worker)
 
-    def _same(self, item: Item, directory: Directory) -> bool | None:
-        """Whether the file that stands there has the object's content; a multipart or encrypted one costs a HEAD."""
-        stated = self.stated(item)
-        with reading(directory, item.name) as read_at:
-            found = proof.prove(stated, proof.on_disk(read_at), part_size=self.part_size(item))
-        return None if found.doubt else found.equal
-
     def stated(self, item: Item) -> RemoteObject:
-        """All that the service says of the object, its checksum among it: from the pin if it has one, else by HEAD.
-
-        Raises ObjectChanged where the object is no longer the pinned one.
-        """
-        pin = item.object
-        if pin.checksum is not None:
-            return pin
-        now = self.store.head(pin.key, version_id=item.version_id, checksum=True)
-        if now.etag != pin.etag or now.size != pin.size:
-            raise ObjectChanged(f"{pin.key} was replaced since it was listed", now=now.etag, key=pin.key)
-        return now
+        """See `standing.stated_by`."""
+        return stated_by(self.store, item)
 
     def part_size(self, item: Item) -> proof.PartSize:
-        """Asks for the size of one part."""
-        return lambda number: self.store.head(item.object.key, version_id=item.version_id, part=number)
+        """See `standing.part_size`."""
+        return part_size(self.store, item)
+
+    def held(self, item: Item, stated: RemoteObject) -> RemoteObject:
+        """`stated`, held to the checksum that a manifest locks. Raises ObjectChanged."""
+        locked = item.object.checksum
+        if not item.exact or locked is None:
+            return stated
+        if stated.checksum is None:
+            return stated._replace(checksum=locked)
+        if stated.checksum[::2] == locked[::2] and not checksums.same(locked, stated.checksum):
+            raise ObjectChanged(f"{stated.key} has another checksum than the manifest says", key=stated.key)
+        return stated
 
     def repinned(self, item: Item, error: ObjectChanged, repins: int) -> Item:
         """The item with the object as it is now. Raises where that cannot help."""
         pin = item.object
+        if item.exact:
+            raise ObjectChanged(
+                f"{pin.key} is not what the manifest locks any more",
+                hint="its owner replaced it: make a new manifest with s3pull lock",
+                key=pin.key,
+                now=error.now,
+            ) from error
         if item.version_id is not None:
             raise error
         if repins >= _REPINS:
@@ -342,6 +359,13 @@ class Puller:
             )
         )
 
+    def wrote(
+        self, item: Item, stated: RemoteObject, found: FileStat, content: Checksum | None, *, verified: bool
+    ) -> None:
+        """A file has its final name, durably, and looks like `found`: write its receipt, where receipts are kept."""
+        if self.ledger is not None and content is not None:
+            self.ledger.note(stated, item.path, found, content, verified=verified)
+
     def failed(self, pin: RemoteObject, path: str | None, error: S3pullError, received: int = 0) -> None:
         """Report an object that failed or was refused. Raises `error` again where the whole run has to end."""
         if isinstance(error, Cancelled) and self.crew.stopping:
@@ -365,7 +389,7 @@ class Puller:
             common = isinstance(error, AccessDenied | ServiceError)
             self._in_a_row = self._in_a_row + 1 if common else 0
             hopeless = common and not self.tally.good and self._in_a_row >= _HOPELESS
-        if hopeless or self.choices.fail_fast or isinstance(error, DiskError | CredentialsError | Cancelled):
+        if hopeless or self.choices.fail_fast or isinstance(error, DiskError | CredentialsError | Cancelled | Locked):
             raise error
 
     def _report(self, event: ObjectEvent) -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from s3pull.errors import ObjectChanged, S3pullError, Transient
 from s3pull.events import Action
 from s3pull.local.settle import write_whole
-from s3pull.objects import Checksum, RemoteObject
+from s3pull.objects import FULL_OBJECT, Checksum, RemoteObject
 from s3pull.pull import proof
+from s3pull.pull.standing import OWN_ALGORITHM
+from s3pull.remote import checksums
 
 if TYPE_CHECKING:
-    from s3pull.local.tree import Directory
+    from s3pull.local.directory import Directory
     from s3pull.pull.crew import Worker
     from s3pull.pull.puller import Item, Puller
     from s3pull.remote.store import Asked, Body
@@ -54,19 +56,22 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
             continue
         first = False
         received += len(view)
+        stated = puller.held(item, stated)
         found = proof.UNTOLD
         if stated.checksum is not None or not puller.opaque_etags:
             found = proof.prove(stated, proof.in_memory(view), part_size=puller.part_size(item))
         if puller.judge(item, found, doubted):
             break
         doubted = found.by
-    part = write_whole(directory, view, stated.last_modified)
+    content = _content(puller, view, found.by)
+    written = write_whole(directory, view, stated.last_modified)
 
     def settled(error: S3pullError | None) -> None:
         try:
             if error is not None:
                 puller.failed(stated, item.path, error, received)
             else:
+                puller.wrote(item, stated, written.look, content, verified=bool(found.equal))
                 puller.finished(
                     item,
                     Action.DOWNLOADED,
@@ -80,9 +85,17 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
             # this runs in the settler's thread, which has others' files to settle
             puller.crew.stop(fatal)
 
-    puller.settler.add(directory, part, item.name, None, settled, size=len(view))
+    puller.settler.add(directory, written.name, item.name, None, settled, size=len(view))
     worker.meter.done_bytes += len(view)
     worker.meter.done_files += 1
+
+
+def _content(puller: Puller, view: memoryview, by: Checksum | None) -> Checksum | None:
+    """The checksum of the whole, where a receipt wants one: the one that was proven, if it is of the whole."""
+    if puller.ledger is None or (by is not None and by.type == FULL_OBJECT):
+        return by
+    crc = checksums.crc_function(OWN_ALGORITHM)(view, 0)
+    return checksums.full_object(OWN_ALGORITHM, checksums.crc_digest(OWN_ALGORITHM, crc))
 
 
 def _read(

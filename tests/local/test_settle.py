@@ -16,9 +16,10 @@ import pytest
 from s3pull.errors import DiskError, NameRefused, ObjectError, S3pullError
 from s3pull.local import durability, settle
 from s3pull.local import tree as tree_module
+from s3pull.local.directory import Directory
 from s3pull.local.parts import sweep
 from s3pull.local.settle import Settler, write_whole
-from s3pull.local.tree import Directory, Tree
+from s3pull.local.tree import Tree
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def add_files(settler: Settler, directory: Directory, told: Told, count: int, da
         name = f"f{number}"
         settler.add(
             directory,
-            write_whole(directory, data, 1_600_000_000.0),
+            write_whole(directory, data, 1_600_000_000.0).name,
             name,
             None,
             told.of(f"{directory.relative}/{name}"),
@@ -73,7 +74,9 @@ def test_the_time_can_be_set_later(tree: Tree, tmp_path: Path) -> None:
     for durable in (True, False):
         told = Told()
         with Settler(durable) as settler:
-            settler.add(tree.directory(""), write_whole(tree.directory(""), b"x"), "f", 1_500_000_000.5, told.of("f"))
+            settler.add(
+                tree.directory(""), write_whole(tree.directory(""), b"x").name, "f", 1_500_000_000.5, told.of("f")
+            )
         assert (tmp_path / "f").stat().st_mtime == 1_500_000_000.5
         assert told.all_well(1)
 
@@ -96,7 +99,7 @@ def test_the_order_of_things(tree: Tree, monkeypatch: pytest.MonkeyPatch, direct
     with Settler(True, seconds=60) as settler:
         for number in range(count):
             directory = tree.directory(f"d{number % directories}")
-            settler.add(directory, write_whole(directory, b"x"), f"f{number}", None, lambda error: step("told"))
+            settler.add(directory, write_whole(directory, b"x").name, f"f{number}", None, lambda error: step("told"))
     data = "syncfs" if count >= 16 else "fsync"
     names = "syncfs" if min(directories, count) >= 16 else "directory"
     assert steps == [data, "rename", names, "told"]
@@ -120,7 +123,7 @@ def test_batches_are_bounded_by_time(tree: Tree, tmp_path: Path) -> None:
     with Settler(True, seconds=0.05) as settler:
         for number in range(3):
             add_one = f"f{number}"
-            settler.add(tree.directory(""), write_whole(tree.directory(""), b"x"), add_one, None, told.of(add_one))
+            settler.add(tree.directory(""), write_whole(tree.directory(""), b"x").name, add_one, None, told.of(add_one))
             deadline = time.monotonic() + 10
             while not (tmp_path / add_one).exists() and time.monotonic() < deadline:
                 time.sleep(0.005)
@@ -133,7 +136,7 @@ def test_batches_are_bounded_by_number_and_bytes(tree: Tree, monkeypatch: pytest
     arrived = threading.Event()
     with Settler(True, seconds=3600) as settler:
         for number in range(10 if bound == "files" else 2):
-            part = write_whole(tree.directory(""), b"x")
+            part = write_whole(tree.directory(""), b"x").name
             size = 0 if bound == "files" else settle._BATCH_BYTES // 2
             settler.add(tree.directory(""), part, f"f{number}", None, lambda error: arrived.set(), size=size)
         assert arrived.wait(10)
@@ -202,7 +205,7 @@ def test_a_disk_error_stops_everything(tree: Tree, tmp_path: Path, monkeypatch: 
     with pytest.raises(DiskError, match="no space left"):
         settler.flush()
     with pytest.raises(DiskError):
-        settler.add(directory, write_whole(directory, b""), "late", None, told.of("late"))
+        settler.add(directory, write_whole(directory, b"").name, "late", None, told.of("late"))
     with pytest.raises(DiskError):
         settler.close()
     assert len(told.by_name) == count
@@ -216,7 +219,7 @@ def test_not_durable_a_disk_error_is_raised_and_told(tree: Tree, monkeypatch: py
 
     told = Told()
     settler = Settler(False)
-    part = write_whole(tree.directory(""), b"")
+    part = write_whole(tree.directory(""), b"").name
     monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(DiskError):
         settler.add(tree.directory(""), part, "f", None, told.of("f"))
@@ -228,7 +231,7 @@ def test_who_waits_hears_of_a_failing_callback(tree: Tree) -> None:
         raise ZeroDivisionError
 
     settler = Settler(True, seconds=3600)
-    settler.add(tree.directory(""), write_whole(tree.directory(""), b""), "f", None, fail)
+    settler.add(tree.directory(""), write_whole(tree.directory(""), b"").name, "f", None, fail)
     with pytest.raises(ZeroDivisionError):
         settler.flush()
     with pytest.raises(ZeroDivisionError):
@@ -273,7 +276,7 @@ def test_short_writes_are_completed(tree: Tree, tmp_path: Path, monkeypatch: pyt
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))
     data = os.urandom(1000)
-    name = write_whole(tree.directory(""), memoryview(data))
+    name = write_whole(tree.directory(""), memoryview(data)).name
     assert (tmp_path / name).read_bytes() == data
 
 
@@ -288,7 +291,7 @@ with Tree(Path(sys.argv[1]), create=True) as tree:
     directory = tree.directory("a")
     settler = Settler(True, seconds=0.02)
     for number in range(100000):
-        part = write_whole(directory, b"%d" % number * 100, 1e9)
+        part = write_whole(directory, b"%d" % number * 100, 1e9).name
         settler.add(directory, part, f"f{number}", None, lambda error: None)
         if number == 50:
             print("going", flush=True)

@@ -1,0 +1,101 @@
+"""Receipts as a run sees them: asked for by full key and path, written when a file is whole. Says nothing of when.
+
+Two kinds of runs have one: `sync`, which holds the destination and its database, and `get` into a destination that
+somebody keeps as a mirror, which may read the database and writes a journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from s3pull.errors import S3pullError
+from s3pull.local.directory import FileStat
+from s3pull.local.journals import Journal
+from s3pull.local.mirror import State
+from s3pull.local.tree import Tree
+from s3pull.objects import Checksum, Receipt, RemoteObject
+
+if TYPE_CHECKING:
+    from s3pull.local.receipts import Receipts
+
+
+class Ledger:
+    """`root` is the key prefix that receipts' keys are relative to. `find` and `write` are called from any thread."""
+
+    def __init__(self, root: str, find: Callable[[str], Receipt | None], write: Callable[[Receipt], None]) -> None:
+        self._root = root
+        self._find = find
+        self._write = write
+
+    def said(self, key: str, path: str) -> Receipt | None:
+        """The receipt of the object `key` (in full) at `path`; None where there is none."""
+        if not key.startswith(self._root):
+            return None
+        found = self._find(key[len(self._root) :])
+        return found if found is not None and found.path == path else None
+
+    def note(self, stated: RemoteObject, path: str, found: FileStat, content: Checksum, *, verified: bool) -> None:
+        """The file at `path` is this object, durable, and looks like `found`; `content` was computed here."""
+        self._write(
+            Receipt(
+                stated.key[len(self._root) :],
+                path,
+                found.size,
+                found.mtime_ns,
+                stated.etag,
+                stated.version_id,
+                stated.last_modified,
+                content.algorithm,
+                content.value,
+                verified,
+            )
+        )
+
+    def note_folder(self, marker: RemoteObject, path: str) -> None:
+        """The folder of a `dir/` marker is there."""
+        self._write(Receipt(marker.key[len(self._root) :], path + "/", 0, 0, marker.etag))
+
+
+@contextmanager
+def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Iterator[Ledger | None]:
+    """For `get` into `tree`: the receipts that a mirror of the same bucket there has, and a journal to add to them.
+
+    None where nobody keeps receipts. Receipts that cannot be read just now (a sync is at work, damage) are as none:
+    then files are compared by their content.
+    """
+    state = State.open(tree, create=False)
+    if state is None:
+        yield None
+        return
+    receipts, root = _readable(state, bucket, endpoint)
+    journal = Journal(state, bucket, endpoint) if not dry_run else None
+
+    def find(key: str) -> Receipt | None:
+        if receipts is None or not key.startswith(root):
+            return None
+        try:
+            return receipts.find(key[len(root) :])
+        except S3pullError:
+            return None
+
+    try:
+        yield Ledger("", find, journal.write if journal is not None else lambda _: None)
+    finally:
+        if receipts is not None:
+            receipts.close(abandon=True)
+        if journal is not None:
+            journal.close()
+
+
+def _readable(state: State, bucket: str, endpoint: str) -> tuple[Receipts | None, str]:
+    from s3pull.local.receipts import Receipts  # SQLite, which most runs do not need
+
+    try:
+        mirror = state.mirror()
+        if mirror is None or (mirror.bucket, mirror.endpoint) != (bucket, endpoint):
+            return None, ""
+        return Receipts.open(state.receipts_path(), read_only=True), mirror.root
+    except S3pullError:
+        return None, ""

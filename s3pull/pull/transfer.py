@@ -1,0 +1,136 @@
+"""The machinery of one run: crew, tree, settler and puller, from opening to the summary. `get`, `sync` and `verify`
+bring the tasks; what they are to fetch is none of this module's business.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from s3pull.errors import Cancelled, S3pullError
+from s3pull.events import Action, ObjectEvent, Summary
+from s3pull.local.settle import Settler
+from s3pull.local.tree import Tree
+from s3pull.pull.crew import Crew, Task
+from s3pull.pull.ledger import Ledger
+from s3pull.pull.progress import Progress
+from s3pull.pull.puller import Choices, Puller, Tally
+from s3pull.remote.store import Store
+
+
+class Transfer:
+    """One run. `stop` may be called from any thread or a signal handler, also before there is a puller.
+
+    `store` None: nothing will be fetched.
+    """
+
+    def __init__(self, store: Store | None, choices: Choices, jobs: int, emit: Callable[[ObjectEvent], None]) -> None:
+        self.progress = Progress()
+        self.store = store
+        self.choices = choices
+        #: counts what became of objects, also of those that were never a task
+        self.tally = Tally()
+        self._emit = emit
+        self._began = time.time()
+        self.crew = Crew(
+            jobs=jobs,
+            progress=self.progress,
+            throttles=lambda: store.patience.throttles if store is not None else 0,
+            latency=lambda: store.latency if store is not None else 0.0,
+            on_stop=store.interrupt if store is not None else lambda: None,
+        )
+
+    @contextmanager
+    def open(self, tree: Tree, ledger: Ledger | None = None) -> Iterator[Puller]:
+        """A puller into `tree` for as long as the block runs; `work` it. What is unfinished then is kept to go on from.
+
+        The first error of a worker is raised even where another one (an interrupted listing) ended the block.
+        """
+        assert self.store is not None
+        settler = Settler(durable=self.choices.durable)
+        puller = Puller(
+            store=self.store,
+            tree=tree,
+            settler=settler,
+            crew=self.crew,
+            progress=self.progress,
+            choices=self.choices,
+            emit=self._emit,
+            tally=self.tally,
+            ledger=ledger,
+        )
+        try:
+            yield puller
+            settler.close()
+        except BaseException as error:
+            self.crew.stop(error)
+            self.crew.join(1.0)
+            self.raise_first(error)
+            raise
+        finally:
+            for unfinished in list(puller.open_objects):
+                unfinished.close()
+            settler.close(abandon=True)
+
+    def work(self, batches: Iterable[list[Task]]) -> None:
+        """Do all tasks, to the end. Raises the error that ended the run early."""
+        for tasks in batches:
+            if not self.crew.submit(tasks):
+                break
+        self.crew.finish()
+
+    def raise_first(self, error: BaseException) -> None:
+        """Where `error` only says that the run was stopped, raise what stopped it."""
+        first = self.crew.error
+        if isinstance(error, Cancelled) and first is not None and first is not error:
+            raise first from None
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """End the run soon: sockets are shut, part files stay."""
+        self.crew.stop(error)
+
+    @contextmanager
+    def deadline(self, seconds: float | None, error: S3pullError) -> Iterator[None]:
+        """`stop` with `error` when `seconds` have passed, unless the block was left before. None: never."""
+        if seconds is None:
+            yield
+            return
+        timer = threading.Timer(seconds, self.stop, (error,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def summary(self, source: str, error: S3pullError | None = None) -> Summary:
+        """The last event; `error` is what ended the run early."""
+        counts = self.tally.counts
+        return Summary(
+            downloaded=counts[Action.DOWNLOADED],
+            resumed=counts[Action.RESUMED],
+            skipped=counts[Action.SKIPPED],
+            deleted=counts[Action.DELETED],
+            refused=counts[Action.REFUSED],
+            failed=counts[Action.FAILED],
+            local_changes=self.tally.local_changes,
+            received=self.progress.received,
+            seconds=round(time.time() - self._began, 3),
+            source=source,
+            started=datetime.fromtimestamp(self._began, UTC).isoformat(timespec="milliseconds"),
+            exit=self._exit(error),
+        )
+
+    def _exit(self, error: S3pullError | None) -> int:
+        """0, the run's own error, the one cause that all failures share if nothing went well, or 3."""
+        if error is not None:
+            return error.exit_code
+        tally = self.tally
+        if not tally.exits:
+            return 0
+        if 6 in tally.exits and self.choices.require_checksum:
+            return 6
+        return tally.exits.copy().pop() if len(tally.exits) == 1 and not tally.good else 3

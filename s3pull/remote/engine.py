@@ -20,18 +20,36 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from s3pull.errors import AccessDenied, S3pullError, TokenExpired, Transient, Unsupported, UsageError, WrongRegion
-from s3pull.objects import Access, Credentials, CredentialSource, Endpoint, RemoteObject
+from s3pull.errors import (
+    AccessDenied,
+    S3pullError,
+    ServiceError,
+    TokenExpired,
+    Transient,
+    Unsupported,
+    UsageError,
+    WrongRegion,
+)
+from s3pull.objects import Access, Credentials, CredentialSource, Endpoint, ObjectVersion, RemoteObject
 from s3pull.remote import endpoint as endpoints
 from s3pull.remote.answers import check_pin, describe, extent, quote_etag
 from s3pull.remote.bodies import SocketBody, read_document
 from s3pull.remote.connection import Connection, DiedIdle
 from s3pull.remote.failures import MAX_DOCUMENT, from_response
 from s3pull.remote.heads import Head
-from s3pull.remote.listing import MAX_PAGE, Page, Progress, page_query, parse_page
+from s3pull.remote.listing import (
+    MAX_PAGE,
+    Page,
+    Progress,
+    VersionPage,
+    page_query,
+    parse_page,
+    parse_versions,
+    versions_query,
+)
 from s3pull.remote.ratelimit import RateLimit
 from s3pull.remote.retry import Patience
 from s3pull.remote.routes import Kind, Request, Route
@@ -192,6 +210,22 @@ class SocketStore:
             if token is None:
                 return
 
+    def list_versions(self, prefix: str = "") -> Iterator[Sequence[ObjectVersion]]:
+        """See `Store.list_versions`."""
+        marker: tuple[str, str] | None = None
+        seen: set[tuple[str, str]] = set()
+        while True:
+            query = versions_query(prefix, marker)
+            page = self._answer(Request(b"GET", None, b"", query, Kind.PLAIN), self._take_versions)
+            if page.versions:
+                yield page.versions
+            marker = page.marker
+            if marker is None:
+                return
+            if marker in seen:
+                raise ServiceError("the list of versions repeats itself")
+            seen.add(marker)
+
     def interrupt(self) -> None:
         """See `Store.interrupt`."""
         with self._lock:
@@ -289,10 +323,16 @@ class SocketStore:
         return None
 
     def _take_page(self, route: Route, connection: Connection, head: Head) -> Page:
+        return parse_page(self._listing(route, connection, head))
+
+    def _take_versions(self, route: Route, connection: Connection, head: Head) -> VersionPage:
+        return parse_versions(self._listing(route, connection, head))
+
+    def _listing(self, route: Route, connection: Connection, head: Head) -> bytes:
         document = read_document(connection, head, route.pool, MAX_PAGE)
         if b"<Error>" in document[:1000]:  # S3 can find out that it failed after it said 200
             raise from_response("GET", None, self._access.bucket, head.status, head.headers, document)
-        return parse_page(document)
+        return document
 
     # --- routes --------------------------------------------------------------------------------------------
 

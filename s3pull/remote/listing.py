@@ -1,6 +1,9 @@
-"""ListObjectsV2 pages: XML straight into `RemoteObject` tuples, and the law of going from page to page.
+"""ListObjectsV2 and ListObjectVersions pages: XML straight into tuples, and the law of going from page to page.
 
-https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html. Keys are percent-decoded only where the answer
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+
+Keys are percent-decoded only where the answer
 says that it encoded them (EncodingType). A listing never tells a checksum's value, only its algorithm, which is
 ignored here.
 
@@ -19,7 +22,7 @@ from urllib.parse import unquote_plus
 from xml.parsers import expat
 
 from s3pull.errors import ServiceError, Transient
-from s3pull.objects import RemoteObject
+from s3pull.objects import ObjectVersion, RemoteObject
 from s3pull.remote.answers import strip_etag
 from s3pull.remote.signing import encode_query
 
@@ -36,6 +39,13 @@ class Page(NamedTuple):
     token: str | None
 
 
+class VersionPage(NamedTuple):
+    """`versions` are newest first for each key. `marker` asks for the page after this one; None: this was the last."""
+
+    versions: list[ObjectVersion]
+    marker: tuple[str, str] | None
+
+
 def page_query(prefix: str, start_after: str, token: str | None) -> bytes:
     """The query of one page. `prefix` is always sent, exactly as given, because policies make conditions on it."""
     pairs = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
@@ -48,13 +58,10 @@ def page_query(prefix: str, start_after: str, token: str | None) -> bytes:
 
 def parse_page(document: bytes) -> Page:
     """Read one page. Raises Transient for XML that breaks off, ServiceError for what is no listing."""
-    top, found = _read(document)
+    top, found = _read(document, "ListBucketResult", _CONTENTS)
     encoded = top.get("EncodingType") == "url"
     objects = [_object(fields, encoded) for fields in found]
-    truncated = top.get("IsTruncated")
-    if truncated not in ("true", "false"):
-        raise ServiceError("malformed listing: it does not say whether it is complete")
-    if truncated == "false":
+    if not _truncated(top):
         return Page(objects, None)
     token = top.get("NextContinuationToken")
     if not token:
@@ -62,8 +69,49 @@ def parse_page(document: bytes) -> Page:
     return Page(objects, token)
 
 
-def _read(document: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """The texts of the page's own elements, and those of each `<Contents>`, by name.
+def versions_query(prefix: str, marker: tuple[str, str] | None) -> bytes:
+    """The query of one page of versions."""
+    pairs = [("encoding-type", "url"), ("prefix", prefix), ("versions", "")]
+    if marker is not None:
+        pairs += [("key-marker", marker[0]), ("version-id-marker", marker[1])]
+    return encode_query(pairs)
+
+
+def parse_versions(document: bytes) -> VersionPage:
+    """Read one page of versions and delete markers. Raises as `parse_page` does."""
+    top, found = _read(document, "ListVersionsResult", _VERSIONS)
+    encoded = top.get("EncodingType") == "url"
+    versions = [_version(fields, encoded) for fields in found]
+    if not _truncated(top):
+        return VersionPage(versions, None)
+    key, version = top.get("NextKeyMarker"), top.get("NextVersionIdMarker")
+    if not key or version is None:
+        raise ServiceError("malformed listing: there is more, but no marker to go on from")
+    return VersionPage(versions, (_decode(key) if encoded else key, version))
+
+
+def _version(fields: dict[str, str], encoded: bool) -> ObjectVersion:
+    version_id = fields.get("VersionId")
+    if not version_id:
+        raise ServiceError("malformed listing: a version without an ID")
+    deleted = "ETag" not in fields
+    found = _object({"Size": "0", "ETag": "", **fields} if deleted else fields, encoded)
+    return ObjectVersion(found._replace(version_id=version_id), deleted)
+
+
+def _truncated(top: dict[str, str]) -> bool:
+    truncated = top.get("IsTruncated")
+    if truncated not in ("true", "false"):
+        raise ServiceError("malformed listing: it does not say whether it is complete")
+    return truncated == "true"
+
+
+_CONTENTS = frozenset({"Contents"})
+_VERSIONS = frozenset({"Version", "DeleteMarker"})
+
+
+def _read(document: bytes, root: str, items: frozenset[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The texts of the page's own elements, and those of each item, by name.
 
     The handlers run some twenty times a key, so they are closures that do no more than remember texts.
     """
@@ -79,9 +127,9 @@ def _read(document: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:
         depth += 1
         if texts:
             clear()
-        if name == "Contents":
+        if name in items:
             fields = {}
-        elif depth > _MAX_DEPTH or (depth == 1 and name != "ListBucketResult"):
+        elif depth > _MAX_DEPTH or (depth == 1 and name != root):
             raise ServiceError(f"malformed listing: an element {name[:40]}")
 
     def end(name: str) -> None:
@@ -89,7 +137,7 @@ def _read(document: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:
         depth -= 1
         if depth >= 2:
             fields[name] = "".join(texts)
-        elif name == "Contents":
+        elif name in items:
             found.append(fields)
         else:
             top[name] = "".join(texts)

@@ -20,11 +20,11 @@ Law:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from s3pull.objects import RemoteObject
+from s3pull.objects import ObjectVersion, RemoteObject
 from s3pull.remote.retry import Patience
 
 
@@ -112,6 +112,13 @@ class Store(Protocol):
         """ListObjectsV2, page by page, in the order in which the server gives them, `prefix` sent exactly as given.
 
         Raises AccessDenied, NothingThere (no such bucket), CredentialsError, ServiceError, Cancelled.
+        """
+        ...
+
+    def list_versions(self, prefix: str = "") -> Iterator[Sequence[ObjectVersion]]:
+        """ListObjectVersions, page by page: keys in the service's order, the versions of each the newest first.
+
+        Needs s3:ListBucketVersions. Raises what `list` raises.
         """
         ...
 

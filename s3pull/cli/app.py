@@ -34,6 +34,9 @@ _PULL, _KNOW, _OTHER = "Download", "Sources and access", "Other"
 
 COMMANDS = (
     Entry("get", "get", _PULL, "download an object, a tree or a glob; resumes by itself"),
+    Entry("sync", "sync", _PULL, "make a folder mirror a source, fetching only what changed"),
+    Entry("verify", "verify", _PULL, "check that files are what they were when they were fetched"),
+    Entry("lock", "lock", _PULL, "write down exactly what a source has, for sync --locked"),
     Entry("ls", "ls", _PULL, "list shares and objects"),
     Entry("cat", "cat", _PULL, "write one object to stdout, verified"),
     Entry("share", "shares", _KNOW, "remember sources: add, import, list, show, remove, export"),

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO
 
 from s3pull.errors import S3pullError
-from s3pull.events import Action, ObjectEvent, Summary, run_error_json
+from s3pull.events import Action, ObjectEvent, Preflight, Summary, run_error_json
 from s3pull.objects import JSON
 
 if TYPE_CHECKING:
@@ -82,12 +82,26 @@ def summary_line(summary: Summary, planned: int | None = None) -> str:
     named = (
         (summary.resumed, "resumed"),
         (summary.skipped, "already here"),
-        (summary.deleted, "deleted"),
+        (summary.deleted, "deleted" if planned is None else "to delete"),
         (summary.local_changes, "changed here"),
         (summary.refused, "refused"),
         (summary.failed, "failed"),
     )
     return line + "".join(f", {count:,} {word}" for count, word in named if count)
+
+
+def preflight_lines(flight: Preflight) -> list[str]:
+    """`at most 3 files, 1.2 GiB, 5 requests; 2 archived, 1 name refused; 12 files to delete (1.0 MiB)`, and who pays"""
+    words = [counted(flight.files, "file"), human_size(flight.bytes), counted(flight.requests, "request")]
+    line = f"to fetch, at most: {', '.join(words)}"
+    if flight.archived or flight.refused:
+        line += f"; {flight.archived:,} archived, {counted(flight.refused, 'name')} refused"
+    if flight.delete:
+        line += f"; to delete: {counted(flight.delete, 'file')}, {human_size(flight.delete_bytes)}"
+    tail = f"paid by {flight.payer}" if flight.payer else ""
+    if flight.free is not None:
+        tail = f"{human_size(flight.free)} free here" + (f", {tail}" if tail else "")
+    return [line, *([tail] if tail else [])]
 
 
 def wants_color(stream: TextIO, environ: Mapping[str, str], *, allowed: bool = True) -> bool:
@@ -141,6 +155,7 @@ class Output:
         self._lock = threading.RLock()
         self._hints: set[str] = set()
         self._planned: int | None = None
+        self._flight: Preflight | None = None
         self._face: Face | None = None
 
     # --- stdout: data ------------------------------------------------------------------------------------
@@ -202,6 +217,16 @@ class Output:
             tail = f" ({event.reason})" if event.reason else ""
             self.note(f"{event.action} {event.path or event.key}{tail}")
 
+    def preflight(self, flight: Preflight) -> None:
+        """What a run is about to do. As text: after the plan of a dry run; at once on a terminal, or with `-v`."""
+        if self.json:
+            self.record(flight.json())
+            return
+        self._flight = flight
+        if not self.quiet and (self.verbose or self._stderr.isatty()):
+            self._tell(*(f"s3pull: {line}" for line in preflight_lines(flight)))
+            self._flight = None
+
     def error(self, error: S3pullError) -> None:
         """The run failed as a whole."""
         if self.json:
@@ -209,12 +234,14 @@ class Output:
         else:
             self.complain(error)
 
-    def summary(self, summary: Summary) -> None:
-        """The last event of a run. With `-q` it is told only where the exit is not 0."""
+    def summary(self, summary: Summary, *, text: str | None = None) -> None:
+        """The last event of a run, in words `text` if given. With `-q` it is told only where the exit is not 0."""
         if self.json:
             self.record(summary.json())
         elif summary.exit or not self.quiet:
-            self._tell(summary_line(summary, self._planned))
+            if self._planned is not None and self._flight is not None:
+                self._tell(*preflight_lines(self._flight))
+            self._tell(text or summary_line(summary, self._planned))
 
     # --- the terminal ------------------------------------------------------------------------------------
 

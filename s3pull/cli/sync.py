@@ -1,0 +1,229 @@
+"""`s3pull sync`: make a folder mirror a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.options import (
+    AccessChoice,
+    FilterChoice,
+    OutputChoice,
+    Source,
+    TransferChoice,
+    number,
+    span,
+)
+from s3pull.errors import UsageError
+
+if TYPE_CHECKING:
+    from s3pull.cli.render import Output
+    from s3pull.cli.wiring import OpenSource
+    from s3pull.objects import Access
+    from s3pull.pull.guard import Limit
+    from s3pull.pull.manifest import Manifest
+
+app = new_app()
+_GRACE = 900.0
+PUBLISH = "Publish"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncChoice(Choice):
+    """What `sync` alone is asked."""
+
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove files whose objects are gone: only those that s3pull fetched.")
+    ] = False
+    max_delete: Annotated[
+        str | None,
+        typer.Option(
+            "--max-delete", metavar="N|P%", help="Delete no more than this (else exit 14); half if not given."
+        ),
+    ] = None  # fmt: skip
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")] = False
+    locked: Annotated[
+        str | None,
+        typer.Option("--locked", metavar="FILE", help="Pull exactly what this manifest of s3pull lock says, or fail."),
+    ] = None
+    deadline: Annotated[
+        float | None,
+        typer.Option("--deadline", metavar="SPAN", help="Stop after so long (30m): exit 13, the next run goes on."),
+        span,
+    ] = None
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SPAN", help="Wait so long for another run that holds DEST; else exit 12."),
+        span,
+    ] = 0.0  # fmt: skip
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish", help="Build each state beside the last one and swap DEST/current to it, whole.",
+            rich_help_panel=PUBLISH,
+        ),
+    ] = False  # fmt: skip
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", metavar="N", help="Releases to keep, at least 2 (default).", rich_help_panel=PUBLISH),
+        number(2),
+    ] = None
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace", metavar="SPAN", help="Keep a release so long after its successor came (default 15m).",
+            rich_help_panel=PUBLISH,
+        ),
+        span,
+    ] = None  # fmt: skip
+
+    def check(self) -> None:
+        """Raises UsageError where options contradict each other."""
+        if self.max_delete is not None and not self.delete:
+            raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
+        if not self.publish and (self.keep is not None or self.grace is not None):
+            raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
+
+
+@command(app)
+def sync(
+    source: Source,
+    dest: Annotated[
+        str | None, typer.Argument(metavar="DEST", help="The folder that will mirror it; made if it is not there.")
+    ] = None,
+    *,
+    sync: SyncChoice,
+    filters: FilterChoice,
+    transfer: TransferChoice,
+    access: AccessChoice,
+    output: OutputChoice,
+) -> int:
+    """Make a folder mirror a source, fetching only what changed.
+
+    What a file is, is remembered in DEST/.s3pull: the ETag decides, so a change of equal size is never missed, and
+    files that were changed here are noticed and replaced. Files that another tool fetched are taken up, not fetched
+    again. Nothing is deleted without --delete, and never a file that s3pull did not fetch.
+
+    \b
+      s3pull sync acme: mirror/                        fetch what is new or changed
+      s3pull sync acme: mirror/ --delete -n            what would be deleted, too
+      s3pull sync acme: mirror/ -q --deadline 50m      from cron; see s3pull schedule
+      s3pull sync acme: data/ --publish                whole releases: read data/current
+      s3pull sync --locked july.jsonl mirror/          exactly what s3pull lock wrote down
+    """
+    from s3pull.cli.render import Output
+    from s3pull.cli.wiring import open_source
+
+    sync.check()
+    manifest = _manifest(sync.locked)
+    source, dest = _places(source, dest, manifest)
+    folder = _folder(dest)
+    out = Output(output)
+    with open_source(access, source, out, limit_rate=transfer.limit_rate) as opened:
+        return _run(opened, folder, sync, filters, transfer, manifest, out)
+
+
+def _run(
+    opened: OpenSource,
+    folder: Path,
+    sync: SyncChoice,
+    filters: FilterChoice,
+    transfer: TransferChoice,
+    manifest: Manifest | None,
+    out: Output,
+) -> int:
+    from s3pull.cli.running import MOST_CONNECTIONS, choices, conclude, endpoint_host
+    from s3pull.pull.globs import Filters
+    from s3pull.pull.publish import Publishing
+    from s3pull.pull.sync import Sync, SyncOrder, Voice
+
+    if manifest is not None:
+        _check_manifest(manifest, opened)
+    order = SyncOrder(
+        spec=opened.spec,
+        dest=folder,
+        bucket=opened.access.bucket,
+        endpoint=endpoint_host(opened),
+        prefix=opened.prefix,
+        choices=choices(transfer, dry_run=sync.dry_run, mirror=True, strict=sync.publish),
+        filters=Filters(filters.rules),
+        encode_names=transfer.encode_names,
+        delete=sync.delete,
+        max_delete=_limit(sync.max_delete),
+        publishing=Publishing(sync.keep or 2, sync.grace if sync.grace is not None else _GRACE)
+        if sync.publish
+        else None,
+        deadline=sync.deadline,
+        wait=sync.wait,
+        locked=manifest,
+        jobs=transfer.jobs or MOST_CONNECTIONS,
+        payer=payer(opened.access),
+    )
+    voice = Voice(out.event, out.preflight, out.say, every=bool(out.verbose))
+    return conclude(Sync(order, opened.store, voice), opened, out)
+
+
+def payer(access: Access) -> str:
+    """Whose account pays for requests and transfer.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html: with an assumed role it is the
+    account of the role.
+    """
+    if not access.request_payer or access.anonymous:
+        return "the bucket's owner"
+    if access.role_arn is not None:
+        return f"the role's account ({access.role_arn.split(':')[4]})"
+    return "your account (requester pays)"
+
+
+def _manifest(path: str | None) -> Manifest | None:
+    from s3pull.pull.manifest import Manifest
+
+    return Manifest(Path(path)) if path is not None else None
+
+
+def _places(source: str, dest: str | None, manifest: Manifest | None) -> tuple[str, str]:
+    """SOURCE and DEST. With a manifest, which knows the source, one argument is DEST."""
+    if dest is not None:
+        return source, dest
+    if manifest is None:
+        raise UsageError("DEST is missing", hint="s3pull sync SOURCE DEST: the folder that will mirror the source")
+    return manifest.source, source
+
+
+def _folder(dest: str) -> Path:
+    from s3pull.pull.source import is_remote
+
+    if is_remote(dest):
+        raise UsageError("s3pull only downloads", hint="DEST is a local folder (./name:x for a name with a colon)")
+    if dest in ("", "-"):
+        raise UsageError(f"DEST {dest!r} is not a folder", hint="a mirror needs a folder; s3pull get writes to stdout")
+    folder = Path(dest)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{dest!r} is not a folder", hint="give a folder, or a name that is free")
+    return folder
+
+
+def _check_manifest(manifest: Manifest, opened: OpenSource) -> None:
+    """Raises UsageError where the manifest is of another source than the one that was opened."""
+    root = opened.prefix + opened.spec.fixed
+    if (manifest.bucket, manifest.root) != (opened.access.bucket, root):
+        raise UsageError(
+            f"the manifest is of s3://{manifest.bucket}/{manifest.root}, not of {opened.spec.text}",
+            hint="leave SOURCE out: the manifest knows it",
+        )
+
+
+def _limit(text: str | None) -> Limit | None:
+    from s3pull.pull.guard import parse_limit
+
+    if text is None:
+        return None
+    try:
+        return parse_limit(text)
+    except ValueError as error:
+        raise UsageError(f"--max-delete {text!r}: {error}") from None

@@ -1,0 +1,230 @@
+"""`sync --publish`: builds a whole new release beside the current one, and swaps when nothing is missing.
+
+What did not change is linked from the current release, what did is fetched into the new one by the same puller as
+always. A build that was interrupted is gone on with. `local.releases` knows where releases are and how one is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import islice
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from s3pull.errors import CheckFailed
+from s3pull.local.directory import Directory
+from s3pull.local.mirror import State
+from s3pull.local.names import decode_path
+from s3pull.local.receipts import Receipts
+from s3pull.local.releases import Content, Releases, link_or_copy
+from s3pull.local.sweep import Sweep
+from s3pull.local.tree import Tree
+from s3pull.objects import Receipt
+from s3pull.pull.changes import Changes
+from s3pull.pull.standing import content_of, receipt_checksum
+
+
+class Publishing(NamedTuple):
+    """`keep` releases at least (the current one among them, 2 at least); none goes within `grace` seconds."""
+
+    keep: int = 2
+    grace: float = 900.0
+
+
+class Publication:
+    """The current release, open to read, and the next one, made when it is needed. `state` None: a dry run."""
+
+    def __init__(
+        self,
+        publishing: Publishing,
+        dest: Tree,
+        state: State | None,
+        check: Callable[[], None],
+        *,
+        durable: bool = True,
+    ) -> None:
+        self._publishing = publishing
+        self._check = check
+        self._durable = durable
+        self._stack = ExitStack()
+        self._releases = Releases(dest, state, durable=durable) if state is not None else None
+        self._staging: tuple[Tree, Receipts] | None = None
+        self._expected = 0
+        self._carry_gone = False
+        self._resumed = False
+        self.base_tree: Tree | None = None
+        self.base_receipts: Receipts | None = None
+
+    def __enter__(self) -> Self:
+        releases = self._releases
+        current = releases.current() if releases is not None else None
+        if releases is not None and current is not None:
+            self.base_tree = self._stack.enter_context(Tree(releases.tree_path(current), create=False))
+            path = releases.receipts_path(current)
+            self.base_receipts = self._stack.enter_context(Receipts.open(path, read_only=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def has_base(self) -> bool:
+        """Whether there is a release already."""
+        return self.base_tree is not None
+
+    # --- the next one ---------------------------------------------------------------------------------------
+
+    def stage(self) -> tuple[Tree, Receipts]:
+        """The tree and the receipts of the release that is being built; what an earlier run left is gone on with."""
+        if self._staging is None:
+            assert self._releases is not None
+            self._resumed = self._releases.begin()
+            tree = self._stack.enter_context(Tree(self._releases.tree_path(None), create=True, durable=self._durable))
+            receipts = self._stack.enter_context(
+                Receipts.open(self._releases.receipts_path(None), durable=self._durable, guard=self._check)
+            )
+            self._staging = (tree, receipts)
+        return self._staging
+
+    def link_unchanged(self, changes: Changes, *, carry_gone: bool, stopped: Callable[[], None]) -> None:
+        """Give every unchanged file of the current release a name in the next one, and its receipt.
+
+        `carry_gone`: files whose objects are gone stay (no `--delete`). `stopped` raises where the run should end.
+        """
+        tree, receipts = self.stage()
+        self._carry_gone = carry_gone
+        base, known = self.base_tree, self.base_receipts
+        if base is None or known is None:
+            return
+        links = _Links(base, tree)
+        rows = known.rows()
+        while batch := list(islice(rows, 500)):
+            stopped()
+            self._check()
+            for receipt in batch:
+                if changes.wants(receipt.key) or (not carry_gone and changes.loses(receipt.key)):
+                    continue
+                links.give(receipt)
+                receipts.record(receipt)
+                self._expected += 1
+        receipts.flush()
+
+    def publish(self, changes: Changes, say: Callable[[str], None]) -> str:
+        """Check that the next release is whole, let `current` lead to it, take old ones away; its name.
+
+        Raises CheckFailed where a file is missing or not as its receipt says, DiskError, Locked.
+        """
+        releases = self._releases
+        assert releases is not None
+        tree, receipts = self.stage()
+        receipts.flush()
+        if self._resumed:
+            self._clean(changes, tree, receipts)
+        self._expected += sum(1 for _ in changes.wanted())
+        _check_whole(tree, receipts, self._expected)
+        self._staging = None
+        self._stack.close()  # nothing is open in it when it is renamed
+        release = releases.publish(self._check)
+        say(f"published {release.name}")
+        releases.prune(self._publishing.keep, self._publishing.grace, self._check)
+        return release.name
+
+    def drop(self) -> None:
+        """Nothing changed: what an earlier run began to build is not needed."""
+        if self._releases is not None:
+            self._releases.drop_staging()
+
+    def prune(self) -> None:
+        """Take away releases that nobody can be reading any more."""
+        if self._releases is not None:
+            self._releases.prune(self._publishing.keep, self._publishing.grace, self._check)
+
+    def _clean(self, changes: Changes, tree: Tree, receipts: Receipts) -> None:
+        """A build that went on over several runs: take away what the source has dropped meanwhile, and leftovers."""
+        stale = []
+        for brief in receipts.briefs():
+            if changes.wants(brief.key):
+                continue
+            base = self.base_receipts.find(brief.key) if self.base_receipts is not None else None
+            same = base is not None and base[:5] == tuple(brief)
+            if not same or (changes.loses(brief.key) and not self._carry_gone):
+                stale.append(brief)
+        for brief in stale:
+            folder, _, name = brief.path.rpartition("/")
+            if name:
+                tree.directory(folder, create=False).unlink(name)
+        receipts.drop(brief.key for brief in stale)
+        for folder, folders, names in os.walk(tree.root, topdown=False):
+            relative = os.path.relpath(folder, tree.root)
+            relative = "" if relative == "." else relative.replace(os.sep, "/")
+            directory = tree.directory(relative, create=False)
+            for name in names:
+                path = directory.path(name)
+                if _receipt_of(receipts, path) is None:
+                    directory.unlink(name)
+            if relative and not folders and receipts.find(relative + "/") is None:
+                tree.remove_empty(relative)
+
+
+class _Links:
+    """Gives files of one tree second names in another; neighbours share a folder."""
+
+    def __init__(self, base: Tree, tree: Tree) -> None:
+        self._base = base
+        self._tree = tree
+        self._folder: str | None = None
+        self._pair: tuple[Directory, Directory] | None = None
+
+    def give(self, receipt: Receipt) -> None:
+        folder, _, name = receipt.path.rpartition("/")
+        if not name:
+            self._tree.directory(folder)
+            return
+        if folder != self._folder or self._pair is None:
+            self._pair = (self._base.directory(folder, create=False), self._tree.directory(folder))
+            self._folder = folder
+
+        def right(directory: Directory, part: str) -> bool:
+            checksum = receipt_checksum(receipt)
+            return checksum is None or content_of(directory, part, receipt.size, checksum.algorithm) == checksum
+
+        link_or_copy(*self._pair, name, Content(receipt.mtime_ns, receipt.size, right))
+
+
+def _receipt_of(receipts: Receipts, path: str) -> Receipt | None:
+    """The receipt of the file at `path`: its key is the path, or what the path encodes."""
+    for key in {path, _decoded(path)}:
+        found = receipts.find(key)
+        if found is not None and found.path == path:
+            return found
+    return None
+
+
+def _decoded(path: str) -> str:
+    try:
+        return decode_path(path)
+    except ValueError:
+        return path
+
+
+def _check_whole(tree: Tree, receipts: Receipts, expected: int) -> None:
+    """Every receipt has its file, and there are as many as there should be."""
+    look = Sweep(tree).look
+    count = 0
+    for brief in receipts.briefs():
+        count += 1
+        found = look(brief.path)
+        if brief.path.endswith("/"):
+            found = (brief.size, brief.mtime_ns) if found is not None else None
+        if found != (brief.size, brief.mtime_ns):
+            raise CheckFailed(
+                f"not published: {brief.path} is not as it was fetched", hint="run again: it is fetched anew"
+            )
+    if count != expected:
+        raise CheckFailed(
+            f"not published: {count:,} files are there, {expected:,} should be", hint="run again; nothing is lost"
+        )

@@ -163,7 +163,7 @@ def _run(
         jobs=transfer.jobs or MOST_CONNECTIONS,
         payer=payer(opened.access),
     )
-    voice = Voice(out.event, out.preflight, out.say, every=bool(out.verbose))
+    voice = Voice(out.event, out.preflight, out.say, out.note, every=bool(out.verbose))
     return conclude(Sync(order, opened.store, voice), opened, out)
 
 

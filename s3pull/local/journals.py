@@ -160,5 +160,5 @@ def _receipts(text: bytes, mirror: Mirror) -> Iterator[Receipt]:
 def _parsed(line: bytes) -> object:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

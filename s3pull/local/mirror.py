@@ -86,7 +86,7 @@ class State:
             if schema != _SCHEMA or not all(isinstance(fact, str) for fact in facts):
                 raise ValueError("not in the form of a source")
             return Mirror(*facts)._replace(encode_names=bool(said.get("encode_names")))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DiskError(
                 f"cannot read {str(self.path / _SOURCE)!r}: it is damaged",
                 hint=f"remove {str(self.path)!r}: the next sync takes up what is right by its checksums",

@@ -18,6 +18,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -139,8 +140,8 @@ def _lost(receipt: Brief, belongs: Scope | None, scope: Scope | None, changes: C
 class Ahead:
     """An iterator whose next items are fetched by a thread while this one is used: the network and we work at once."""
 
-    def __init__(self, items: Iterator[list[RemoteObject]], depth: int = 3) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[list[RemoteObject]], depth: int = 3) -> None:
+        self._items = (item for item in items)
         self._ready: queue.Queue[list[RemoteObject] | BaseException | None] = queue.Queue(depth)
         self._over = False
         threading.Thread(target=self._run, name="listing", daemon=True).start()
@@ -160,10 +161,11 @@ class Ahead:
     def _run(self) -> None:
         end: BaseException | None = None
         try:
-            for item in self._items:
-                self._ready.put(item)
-                if self._over:
-                    return
+            with closing(self._items) as items:
+                for item in items:
+                    self._ready.put(item)
+                    if self._over:
+                        return
         except BaseException as error:
             end = error
         self._ready.put(end)

@@ -136,7 +136,7 @@ def from_list(
 def _json_line(text: str, number: int) -> dict[str, object] | None:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # a key may well begin with a brace
     if not isinstance(said, dict):
         raise UsageError(f"line {number} of the list is neither a key nor an object of ls --json")

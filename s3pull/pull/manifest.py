@@ -94,7 +94,7 @@ class Manifest:
                 for number, line in enumerate(file, 1):
                     try:
                         said = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         raise self._wrong(number, "it is no JSON") from None
                     if not isinstance(said, dict):
                         raise self._wrong(number, "it is no JSON object")

@@ -13,8 +13,8 @@ Law:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -78,11 +78,15 @@ class SyncOrder:
 
 
 class Voice(NamedTuple):
-    """Who is told of objects, of the preflight, and of what people should know. `every`: of unchanged objects, too."""
+    """Who is told of objects, of the preflight, of what people should know (`say`), or may (`note`).
+
+    `every`: of unchanged objects, too.
+    """
 
     event: Callable[[ObjectEvent], None]
     preflight: Callable[[Preflight], None]
     say: Callable[[str], None]
+    note: Callable[[str], None] = lambda _: None
     every: bool = False
 
 
@@ -200,30 +204,27 @@ class Sync:
         *,
         renamed: bool,
     ) -> Found:
-        def again(listing: Iterator[list[RemoteObject]]) -> Found:
-            briefs: Iterator[Brief] = receipts.briefs() if receipts is not None else iter(())
-            ahead = Ahead(listing)
-            try:
-                return compare(
-                    ahead,
-                    self._root,
-                    briefs,
-                    Sweep(tree).look if tree is not None else lambda _: None,
-                    changes,
-                    belongs=self._belongs,
-                    scope=self._order.filters.wants if self._order.filters else None,
-                    path_of=self._path_of if renamed else None,
-                    on_same=self._tell_same if self._voice.every else None,
-                    stopped=lambda: self.transfer.crew.stopping,
-                )
-            finally:
-                ahead.close()
+        def against(listing: Iterable[list[RemoteObject]]) -> Found:
+            return compare(
+                listing,
+                self._root,
+                receipts.briefs() if receipts is not None else iter(()),
+                Sweep(tree).look if tree is not None else lambda _: None,
+                changes,
+                belongs=self._belongs,
+                scope=self._order.filters.wants if self._order.filters else None,
+                path_of=self._path_of if renamed else None,
+                on_same=self._tell_same if self._voice.every else None,
+                stopped=lambda: self.transfer.crew.stopping,
+            )
 
         try:
-            found = again(pages())
+            with closing(Ahead(pages())) as ahead:
+                found = against(ahead)
         except Disordered:  # directory buckets and some vendors: such a listing is sorted on our own disk
             changes.clear()
-            found = again(changes.in_order(pages()))
+            with closing(Ahead(pages())) as ahead:
+                found = against(changes.in_order(ahead))
         self._stop_if_told()
         self.transfer.tally.counts[Action.SKIPPED] += found.same
         meter = self.progress.meter()
@@ -350,7 +351,7 @@ class Sync:
                 f"not published: {missing:,} objects are missing; what was fetched is kept for the next run"
             )
             return
-        publication.publish(changes, self._voice.say)
+        publication.publish(changes, self._voice.note)
 
     def _plan(self, changes: Changes, tree: Tree | None, receipts: Receipts | None) -> None:
         """What `--dry-run` tells of each object: the same decisions, and nothing is done."""
@@ -410,10 +411,10 @@ def _check_mirror(dest: Path, now: Mirror, before: Mirror) -> None:
     if not now.same_source(before):
         raise another_source(dest, now, before)
     if now.layout != before.layout:
-        given, other = ("--publish", "without") if now.layout == PUBLISH else ("no --publish", "with")
+        how, again = ("in place", "without") if now.layout == PUBLISH else ("by releases", "with")
         raise UsageError(
-            f"{str(dest)!r} was mirrored {other} --publish before",
-            hint=f"{given} needs a folder of its own: choose another DEST",
+            f"{str(dest)!r} is mirrored {how}",
+            hint=f"sync it {again} --publish as before, or choose another DEST",
         )
 
 

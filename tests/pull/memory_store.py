@@ -6,7 +6,7 @@ import hashlib
 import threading
 
 from s3pull.errors import AccessDenied, Cancelled, NothingThere, ObjectChanged, Transient
-from s3pull.objects import RemoteObject
+from s3pull.objects import ObjectVersion, RemoteObject
 from s3pull.remote.retry import Patience
 
 
@@ -39,7 +39,15 @@ class MemoryStore:
         etag = etag or hashlib.md5(body).hexdigest()
         stated = RemoteObject(key, len(body), etag, modified, checksum=checksum, encryption=encryption, **facts)
         self.objects[key] = (bytes(body), stated, parts)
+        held = self.versions.setdefault(key, [])
+        held.append(ObjectVersion(stated._replace(version_id=f"v{len(held) + 1}", checksum=None), False))
         return stated
+
+    def delete(self, key, *, modified=1_700_000_050.0):
+        del self.objects[key]
+        held = self.versions[key]
+        marker = RemoteObject(key, 0, "", modified, f"v{len(held) + 1}")
+        held.append(ObjectVersion(marker, True))
 
     # --- Store --------------------------------------------------------------------------------------------
 
@@ -85,6 +93,11 @@ class MemoryStore:
         keys = sorted(key for key in self.objects if key.startswith(prefix) and key > start_after)
         for at in range(0, len(keys), self.page):
             yield [self.objects[key][1]._replace(checksum=None, encryption=None) for key in keys[at : at + self.page]]
+
+    def list_versions(self, prefix=""):
+        self._check()
+        keys = sorted(key for key in self.versions if key.startswith(prefix))
+        yield [version for key in keys for version in reversed(self.versions[key])]
 
     def interrupt(self):
         self._interrupted.set()

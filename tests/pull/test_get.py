@@ -45,14 +45,26 @@ class Outcome:
         return {event.key: event.reason and str(event.reason) for event in self.events}
 
 
-def pull(store, source, dest, *, prefix="", filters=(), lines=None, jobs=8, encode=False, version_id=None, **choices):
+def pull(
+    store, source, dest, *, prefix="", filters=(), lines=None, jobs=8, encode=False, version_id=None, bucket="",
+    **choices
+):  # fmt: skip
     events = []
     spec = parse_source(source)
     target = parse_dest(
         None if dest is None else str(dest), spec, is_directory=dest is not None and os.path.isdir(dest)
     )
     order = Order(
-        spec, target, prefix, Choices(durable=False, **choices), Filters(filters), encode, version_id, lines, jobs
+        spec,
+        target,
+        prefix,
+        Choices(durable=False, **choices),
+        Filters(filters),
+        encode,
+        version_id,
+        lines,
+        jobs,
+        bucket,
     )
     run = Get(order, store, events.append)
     try:

@@ -7,6 +7,7 @@ What is known of the writer of a record (`owner.State` of its token, then):
 
 | token   | nonce                     | machine and host name | boot    | judged  |
 |---------|---------------------------|-----------------------|---------|---------|
+| zeros   |                           |                       |         | DEAD    |
 | SELF    | a lock that we hold       |                       |         | ALIVE   |
 | SELF    | left behind, before exec  |                       |         | DEAD    |
 | ALIVE   |                           |                       |         | ALIVE   |
@@ -38,6 +39,8 @@ from s3pull.local.owner import Host, State
 LONGEST = 4096
 _SCHEMA = 1
 _HEX = re.compile("[0-9a-f]{32}")
+#: the token of nobody: a lock that is there to be taken
+FREE = "0" * 32
 #: the first second of the year 10000
 _LATEST = 253_402_300_800
 #: the inode of the first process-ID namespace, the same on every Linux (PROC_PID_INIT_INO in include/linux/proc_ns.h)
@@ -71,6 +74,11 @@ class Record(NamedTuple):
 def own_record() -> Record:
     """A record of this process with a nonce of its own."""
     return Record(secrets.token_hex(16), owner.own_token(), owner.this_host().pid, this_machine(), int(time.time()))
+
+
+def free_record() -> Record:
+    """The record of a lock that nobody holds. It has a nonce, and so it can be taken by one alone."""
+    return Record(secrets.token_hex(16), FREE, 0, Machine("", "", ""), int(time.time()))
 
 
 def encode(record: Record) -> bytes:
@@ -128,6 +136,8 @@ def judge(
     """ALIVE, DEAD or UNKNOWN, as in the module's table. `held`: the nonces of the locks that this process holds."""
     if record is None:
         return State.UNKNOWN
+    if record.token == FREE:
+        return State.DEAD
     state = owner.state(record.token, host, own)
     if state is State.SELF:
         return State.ALIVE if record.nonce in held else State.DEAD

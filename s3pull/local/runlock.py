@@ -9,10 +9,11 @@ The law, in which no time and no flock decides who wins:
    looks again whether the link below is still the one that was judged, and renames itself over it, at last over `lock`.
 3. Such a rename goes by name. Whoever was stopped just before it, for however long, installs the record of the
    successor that stands there by then, not its own. So everybody reads back: who reads its own nonce has the lock.
+4. Where there is no lock, one that nobody holds is created, and taken over in the same way.
 
 | links                                        | we                                                   |
 |----------------------------------------------|------------------------------------------------------|
-| none                                         | create `lock`                                        |
+| none                                         | create one that nobody holds, and look again         |
 | all DEAD (`lockrecord.judge`)                | take over at once                                    |
 | one ALIVE                                    | wait, or raise Locked                                |
 | some UNKNOWN, one moved since we looked first| wait, or raise Locked                                |
@@ -41,7 +42,18 @@ from typing import NamedTuple, Self
 
 from s3pull.errors import Cancelled, DiskError, Locked, NameRefused, S3pullError
 from s3pull.local.directory import Directory
-from s3pull.local.lockrecord import LONGEST, Record, beat_field, beat_offset, encode, judge, own_record, parse
+from s3pull.local.lockrecord import (
+    FREE,
+    LONGEST,
+    Record,
+    beat_field,
+    beat_offset,
+    encode,
+    free_record,
+    judge,
+    own_record,
+    parse,
+)
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State
 
@@ -75,6 +87,11 @@ class _Link(NamedTuple):
     name: str
     ident: str
     record: Record | None
+
+    @property
+    def free(self) -> bool:
+        """Whether it is there to be taken: nobody held it."""
+        return self.record is not None and self.record.token == FREE
 
     @property
     def mark(self) -> tuple[str, int]:
@@ -212,8 +229,7 @@ class RunLock:
                 raise Cancelled("stopped while waiting for another run")
             links = self._chain()
             if not links:
-                if self._begin():
-                    return
+                self._create(LOCK, free_record())
                 continue
             now = self._times.monotonic()
             watch.look([link.mark for link in links], now, 2 * self._times.poll)
@@ -223,7 +239,8 @@ class RunLock:
             if gone or silent:
                 if self._succeed(links, onto=0):
                     self._sweep()
-                    say(_took_over(links[0].record, None if gone else self._times.stale))
+                    if not links[0].free:
+                        say(_took_over(links[0].record, None if gone else self._times.stale))
                     return
                 self._times.sleep(self._times.poll * _MOMENT)
                 continue
@@ -241,38 +258,25 @@ class RunLock:
                 say(_waiting(holder.record, None if known else self._times.stale))
             self._times.sleep(pause)
 
-    def _begin(self) -> bool:
-        """Create the lock where there is none."""
-        empty = self._create(LOCK)
-        if empty is None:
-            return False
-        # who found it still empty for too long (we may have been stopped) has made itself its successor before it looks
-        # again; we wrote before we look for one: at least one of us sees the other
-        if self._directory.stat(_link_name(empty, 0)) is not None:
-            self._leave(forget=False)
-            return False
-        won = self._is_ours(self._read(LOCK))
-        if won:
-            self._sweep()
-        return won
-
     def _succeed(self, links: list[_Link], onto: int) -> bool:
         """Add ourselves to the chain `links`, of which all was judged, and move down to link number `onto`."""
         names = [link.name for link in links] + [_link_name(links[0].ident, len(links) - 1)]
-        if self._create(names[-1]) is None:
+        began = self._times.monotonic()
+        if not self._create(names[-1], self._record):
             return False
         for at in range(len(links) - 1, onto - 1, -1):
             there = self._read(names[at])
             if self._is_ours(there):  # somebody who was stopped before his rename has done it for us
                 continue
-            if there is None or there.mark != links[at].mark:
+            late = self._times.monotonic() - began > self._times.stale / 2  # others will soon count us as gone
+            if late or there is None or there.mark != links[at].mark:
                 self._withdraw(names[at + 1])
                 return False
             self._directory.rename(names[at + 1], names[at])
         return self._is_ours(self._read(names[onto]))
 
-    def _leave(self, forget: bool = True) -> None:
-        """Remove our lock, if it is there, without raising; with `forget` it counts as a dead one's if it stays."""
+    def _leave(self) -> None:
+        """Remove our lock, if it is there, without raising. If it stays it counts as a dead one's from now on."""
         try:
             for _ in range(_PATIENCE):
                 if self._remove():
@@ -281,8 +285,7 @@ class RunLock:
         except S3pullError:
             pass
         finally:
-            if forget:
-                _held.discard(self._record.nonce)
+            _held.discard(self._record.nonce)
 
     def _remove(self) -> bool:
         """False where somebody is taking it over at this moment."""
@@ -331,25 +334,24 @@ class RunLock:
             link = self._read(_link_name(links[0].ident, len(links) - 1))
         return links
 
-    def _create(self, name: str) -> str | None:
-        """Write our record into the new file `name`. The ident that it had while empty; None where there is one."""
+    def _create(self, name: str, record: Record) -> bool:
+        """Write `record` into the new file `name`; False where there is one."""
         try:
             fd = self._directory.create(name)
         except NameRefused as error:
             if isinstance(error.__cause__, FileExistsError):
-                return None
+                return False
             raise DiskError(f"cannot lock this destination: {error.message}") from error
         try:
-            empty = _ident(os.fstat(fd).st_size, os.fstat(fd).st_mtime_ns, b"")
-            os.write(fd, encode(self._record))
-        except BaseException as error:  # also Ctrl-C: an empty lock would have to be watched until it counts as gone
+            os.write(fd, encode(record))
+        except BaseException as error:  # also Ctrl-C: an empty file would have to be watched until it counts as gone
             self._directory.unlink(name)
             if isinstance(error, OSError):
                 raise data_error(error, f"cannot write {self._directory.path(name)!r}") from error
             raise
         finally:
             _close(fd)
-        return empty
+        return True
 
     def _read(self, name: str, tries: int = 3) -> _Link | None:
         """What the file `name` is, or None where there is none. One that cannot be read has an ident all the same."""

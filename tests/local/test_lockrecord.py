@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3pull.local import lockrecord, owner
@@ -61,15 +61,24 @@ def test_where_we_do_not_know_ourselves_no_boot_is_another() -> None:
     assert judge(its, (), machine=unknown, host=HERE, own=owner.token(HERE)) is State.UNKNOWN
 
 
+def test_nobody_is_gone() -> None:
+    free = lockrecord.free_record()
+    assert judge(free, {free.nonce}) is State.DEAD
+    assert parse(encode(free)) == free
+    assert free.nonce != lockrecord.free_record().nonce
+
+
 def test_of_what_cannot_be_read_nothing_is_known() -> None:
     assert judge(None, {NONCE}) is State.UNKNOWN
 
 
+@settings(deadline=None)
 @given(records)
 def test_a_record_is_read_back(written: Record) -> None:
     assert parse(encode(written)) == written
 
 
+@settings(deadline=None)
 @given(records, st.integers(0, 2**64 - 1))
 def test_a_beat_changes_the_beat_alone(written: Record, beat: int) -> None:
     content = bytearray(encode(written))
@@ -78,6 +87,7 @@ def test_a_beat_changes_the_beat_alone(written: Record, beat: int) -> None:
     assert parse(bytes(content)) == written._replace(beat=beat)
 
 
+@settings(deadline=None)
 @given(records, st.data())
 def test_torn_ones_hold_no_record(written: Record, data: st.DataObject) -> None:
     content = encode(written)
@@ -87,6 +97,7 @@ def test_torn_ones_hold_no_record(written: Record, data: st.DataObject) -> None:
     assert parse(content + b"\n") is None
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))))
 def test_anything_else_is_no_record(content: bytes) -> None:
     assert parse(content) is None

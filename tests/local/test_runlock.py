@@ -7,6 +7,7 @@ directory is one of the test's choosing (`Stage`).
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -18,8 +19,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from s3pull.errors import Cancelled, DiskError, Locked
 from s3pull.local import lockrecord, owner, runlock
@@ -157,6 +156,16 @@ def test_before_another_boot_of_this_machine(
     lock, said = acquire(directory, clock)
     assert said == ["took over the lock of process 23 on here, which is gone"]
     assert clock.sleeps == 0
+    lock.release()
+
+
+def test_one_that_nobody_holds_is_taken_in_silence(directory: Directory, place: Path) -> None:
+    """As one leaves it who dies between creating and taking it."""
+    clock = Clock()
+    put(place, lockrecord.free_record())
+    lock, said = acquire(directory, clock)
+    assert (said, clock.sleeps) == ([], 0)
+    lock.check()
     lock.release()
 
 
@@ -620,7 +629,8 @@ class Actor:
         self.stage = stage
         self.killed = False
         self.done = False
-        self.holds: RunLock | None = None
+        self.holds: Record | None = None
+        self.next_use = ""
         self._go = threading.Semaphore(0)
         self._play = play
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -643,6 +653,18 @@ class Actor:
         if self.killed:
             raise Killed
 
+    def run_until(self, use: str) -> None:
+        """Up to just before the next use of the directory by this method."""
+        self.step()
+        while self.next_use != use:
+            assert not self.done
+            self.step()
+
+    def finish(self) -> None:
+        while not self.done:
+            self.step()
+        assert self.stage.errors == []
+
     def step(self) -> None:
         self._go.release()
         self.stage.back.acquire()
@@ -663,6 +685,7 @@ class Actor:
                 def slow(*arguments: Any, **options: Any) -> Any:
                     if actor.killed:
                         raise Killed
+                    actor.next_use = name
                     actor.pause()
                     result = method(*arguments, **options)
                     if name == "create":  # it may be stopped with the file still empty
@@ -681,85 +704,111 @@ class Actor:
 class Stage:
     """Contenders whose steps are interleaved by the test. Time passes when they sleep."""
 
-    def __init__(self, directory: Directory, stale: float) -> None:
+    def __init__(self, directory: Directory, place: Path, stale: float) -> None:
         self.directory = directory
         self.back = threading.Semaphore(0)
         self.errors: list[BaseException] = []
         self.now = 0.0
-        self.won = 0
+        self._place = place
         self._stale = stale
-
-    def times(self, actor: Actor) -> Times:
-        return Times(beat=1e6, stale=self._stale, poll=1.0, monotonic=lambda: self.now, sleep=actor.sleep)
+        self._won = 0
 
     def contend(self, actor: Actor) -> None:
+        times = Times(beat=1e6, stale=self._stale, poll=1.0, monotonic=lambda: self.now, sleep=actor.sleep)
         try:
-            lock = RunLock.acquire(actor.directory(), times=self.times(actor), wait=3.0)
+            lock = RunLock.acquire(actor.directory(), times=times, wait=3.0)
         except Locked:
             return
         try:
-            actor.holds = lock
-            self.won += 1
-            lock.check()
+            self._won += 1
+            actor.holds = lock._record
+            for _ in range(5):
+                lock.check()
             actor.holds = None
             lock.release()
         finally:
             lock._released.set()
             runlock._held.discard(lock._record.nonce)  # who is killed here is dead
 
-    def holder(self, place: Path, actors: list[Actor]) -> None:
-        """Who has been told that he holds the lock, and is alive, does."""
-        holding = [actor.holds for actor in actors if actor.holds is not None and not actor.done]
-        assert len(holding) <= 1, "two hold it"
-        for lock in holding:
-            assert place.read_bytes() == encode(lock._record), "it was taken from who lives"
-
-
-@pytest.mark.parametrize("before", ["nothing", "dead", "torn"])
-@settings(deadline=None, max_examples=150)
-@given(data=st.data())
-def test_in_any_order_there_is_one(tmp_path_factory: pytest.TempPathFactory, before: str, data: st.DataObject) -> None:
-    """Three contenders that are stopped, go on and die anywhere; all are seen to be alive or dead.
-
-    A lock that is empty for long counts as abandoned here (0.1 s) while its maker is merely stopped.
-    """
-    root = tmp_path_factory.mktemp("stage", numbered=True)
-    place = root / ".s3pull/lock"
-    with Tree(root, create=True) as tree:
-        stage = Stage(tree.directory(".s3pull"), stale=0.1)
-        if before != "nothing":
-            put(place, record(dead_token_once()) if before == "dead" else b"{")
-        actors = [Actor(stage, stage.contend) for _ in range(3)]
-        for number in data.draw(st.lists(st.integers(0, 31), max_size=150)):
-            actor = actors[number % 3]
-            if actor.done:
-                continue
-            if number == 31:
+    def play(self, chance: random.Random) -> None:
+        """Run one contender for a while, then another, each until its end or its death."""
+        actors = [Actor(self, self.contend) for _ in range(3)]
+        change, death = chance.choice([0.03, 0.1, 0.3, 1]), chance.choice([0, 0, 0.01, 0.05])
+        actor = actors[0]
+        steps = 0
+        while left := [actor for actor in actors if not actor.done]:
+            if actor.done or chance.random() < change:
+                actor = chance.choice(left)
+            if chance.random() < death:
                 actor.killed = True
                 actor.holds = None
             actor.step()
-            stage.holder(place, actors)
-        steps = 0
-        while not all(actor.done for actor in actors):
-            for actor in actors:
-                if not actor.done:
-                    actor.step()
-                    stage.holder(place, actors)
+            holding = [actor.holds for actor in actors if actor.holds is not None and not actor.done]
+            assert len(holding) <= 1, "two hold it"
+            for its in holding:
+                assert self._place.read_bytes() == encode(its), "it was taken from one who lives"
             steps += 1
-            assert steps < 2000, "they wait for each other"
-        assert stage.errors == []
-        assert stage.won or any(actor.killed for actor in actors), "nobody got it"
-        clock = Clock()
-        lock = RunLock.acquire(stage.directory, times=clock.times)
-        assert stage.directory.names() == ["lock"]
+            assert steps < 10_000, "they wait for each other"
+        assert self.errors == []
+        assert self._won or any(actor.killed for actor in actors), "nobody got it"
+
+
+@pytest.mark.parametrize("wakes", ["after its successor", "before its successor"])
+def test_one_that_is_stopped_before_it_takes_over(
+    directory: Directory, place: Path, monkeypatch: pytest.MonkeyPatch, wakes: str
+) -> None:
+    """It is on another machine, has looked for the last time, and sleeps; it counts as gone and has a successor."""
+    put(place, record(dead_token()))
+    outcome: list[str] = []
+    stage = Stage(directory, place, stale=60)
+
+    def contend(actor: Actor) -> None:
+        try:
+            lock = RunLock.acquire(actor.directory(), times=Times(monotonic=lambda: stage.now, sleep=actor.sleep))
+        except Locked as error:
+            outcome.append(error.message)
+        else:
+            outcome.append("got")
+            lock.check()
+
+    foreign = record(FOREIGN, nonce="ef" * 16)
+    sleeper = Actor(stage, contend)
+    with monkeypatch.context() as patched:
+        patched.setattr(runlock, "own_record", lambda: foreign)
+        sleeper.run_until("rename")
+    follower = Actor(stage, contend)
+    follower.run_until("rename")  # over the sleeper's place in the chain
+    assert stage.now >= 60
+    if wakes == "before its successor":
+        follower.run_until("rename")  # over the lock
+        sleeper.finish()
+        follower.finish()
+    else:
+        follower.finish()
+        sleeper.finish()
+    assert sorted(outcome)[1] == "got"
+    assert sorted(outcome)[0].startswith(f"another run holds this destination: process {os.getpid()} on ")
+    assert directory.names() == ["lock"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "dead", "claimed", "torn"])
+@pytest.mark.parametrize(
+    "seeds", [range(30), pytest.param(range(30, 400), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_in_any_order_there_is_one(directory: Directory, place: Path, before: str, seeds: range) -> None:
+    """Three contenders that are stopped, go on and die anywhere; all are seen to be alive or dead.
+
+    A lock that is empty for 0.1 s counts as abandoned here, also when its maker is merely stopped.
+    """
+    dead = record(dead_token())
+    for seed in seeds:
+        chance = random.Random(seed)
+        if before != "nothing":
+            put(place, b"{" if before == "torn" else dead)
+        if before == "claimed":
+            put(place.with_name(f"lock.{dead.nonce}.0"), dead._replace(nonce="cd" * 16))
+        Stage(directory, place, stale=0.1).play(chance)
+        lock, _ = acquire(directory)
+        assert directory.names() == ["lock"], seed
         lock.release()
-        assert stage.directory.names() == []
-
-
-_dead: list[str] = []
-
-
-def dead_token_once() -> str:
-    if not _dead:
-        _dead.append(dead_token())
-    return _dead[0]
+        assert directory.names() == [], seed

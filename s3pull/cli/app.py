@@ -39,6 +39,7 @@ COMMANDS = (
     Entry("lock", "lock", _PULL, "write down exactly what a source has, for sync --locked"),
     Entry("ls", "ls", _PULL, "list shares and objects"),
     Entry("cat", "cat", _PULL, "write one object to stdout, verified"),
+    Entry("schedule", "schedule", _PULL, "print what runs a sync regularly, for cron or systemd"),
     Entry("share", "shares", _KNOW, "remember sources: add, import, list, show, remove, export"),
     Entry("login", "sessions", _KNOW, "assume a share's role now (asks for MFA once)"),
     Entry("logout", "sessions", _KNOW, "forget cached sessions"),

@@ -231,6 +231,9 @@ class RunLock:
             if not links:
                 self._create(LOCK, free_record())
                 continue
+            if self._is_ours(links[0]):  # after we gave up, somebody who was stopped before his rename did it for us
+                self._sweep()
+                return
             now = self._times.monotonic()
             watch.look([link.mark for link in links], now, 2 * self._times.poll)
             states = [judge(link.record, _held) for link in links]
@@ -245,7 +248,7 @@ class RunLock:
                 self._times.sleep(self._times.poll * _MOMENT)
                 continue
             alive = [link for link, state in zip(links, states, strict=True) if state is State.ALIVE]
-            holder = (alive or [link for link in links if link.record is not None] or links)[-1]
+            holder = (alive or [link for link in links if link.record is not None and not link.free] or links)[-1]
             left = began + wait - now
             known = State.ALIVE in states or watch.moved
             if known and left <= 0:

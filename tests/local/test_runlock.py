@@ -169,6 +169,17 @@ def test_one_that_nobody_holds_is_taken_in_silence(directory: Directory, place: 
     lock.release()
 
 
+def test_one_who_was_cut_off_while_he_took_it_is_followed(directory: Directory, place: Path) -> None:
+    free = lockrecord.free_record()
+    put(place, free)
+    put(place.with_name(f"lock.{free.nonce}.0"), b"")
+    lock, said = acquire(directory)
+    assert said == ["waiting to see whether somebody who left no readable record is still there, up to 60 s"]
+    assert directory.names() == ["lock"]
+    lock.check()
+    lock.release()
+
+
 def test_who_lives_is_respected_at_once_and_named(directory: Directory, place: Path) -> None:
     put(
         place,
@@ -599,6 +610,7 @@ print(got)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_many_who_die_are_followed_by_one_each(tmp_path: Path) -> None:
     contenders = [
         subprocess.Popen(
@@ -793,7 +805,9 @@ def test_one_that_is_stopped_before_it_takes_over(
 
 @pytest.mark.parametrize("before", ["nothing", "dead", "claimed", "torn"])
 @pytest.mark.parametrize(
-    "seeds", [range(30), pytest.param(range(30, 400), marks=pytest.mark.slow)], ids=["few", "many"]
+    "seeds",
+    [range(30), pytest.param(range(30, 400), marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    ids=["few", "many"],
 )
 def test_in_any_order_there_is_one(directory: Directory, place: Path, before: str, seeds: range) -> None:
     """Three contenders that are stopped, go on and die anywhere; all are seen to be alive or dead.

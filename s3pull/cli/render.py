@@ -212,7 +212,8 @@ class Output:
             wanted = event.size or 0 if event.action in _DONE else 0
             with self._lock:
                 self._planned = (self._planned or 0) + wanted
-            self.line(f"{_VERBS[event.action]}  {printable(event.path or event.key)}")
+            why = f"  ({event.reason})" if event.reason else ""
+            self.line(f"{_VERBS[event.action]}  {printable(event.path or event.key)}{why}")
         elif self.verbose:
             tail = f" ({event.reason})" if event.reason else ""
             self.note(f"{event.action} {event.path or event.key}{tail}")

@@ -1,7 +1,7 @@
 """`sync` against a dict: random puts, overwrites, deletes, local edits, kills and syncs. After each completed sync the
 tree is the bucket.
 
-A kill is a real one: the run is made in a forked process, which ends at once when its n-th step of a kind begins.
+A kill is a real one (see `dying`).
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from s3pull.errors import GuardRefused, NothingThere
 from s3pull.local.directory import Directory
 from s3pull.local.receipts import Receipts
+from tests.pull.dying import die_at, in_a_fork
 from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror, tree
 
@@ -33,34 +33,6 @@ STEPS = (
     (Directory, "unlink"),
     (Receipts, "_commit"),
 )
-
-
-def die_at(step, count):
-    """From now on, this process ends when the method is called for the `count`-th time."""
-    kind, name = step
-    real = getattr(kind, name)
-    left = [count]
-
-    def counted(self, *args, **kwargs):
-        left[0] -= 1
-        if left[0] <= 0:
-            os._exit(9)
-        return real(self, *args, **kwargs)
-
-    setattr(kind, name, counted)
-
-
-def in_a_fork(work):
-    """Run `work` in a process of its own; its exit code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the parent has no thread that holds anything
-        pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def conflicts(keys):

@@ -137,9 +137,9 @@ def test_a_downloaded_object_is_news_with_v_only():
 
 def test_a_dry_run_is_data():
     out, stdout, stderr = output()
-    out.event(event(planned=True, size=2048))
+    out.event(event(planned=True, size=2048, reason="new"))
     out.event(event(Action.SKIPPED, planned=True, key="x\n", size=512))
-    assert (stdout.getvalue(), stderr.getvalue()) == ("download  out/b.csv  (new)\nskip  out/b.csv  (new)\n", "")
+    assert (stdout.getvalue(), stderr.getvalue()) == ("download  out/b.csv  (new)\nskip  out/b.csv\n", "")
     out.summary(Summary(downloaded=1, skipped=1))
     assert stderr.getvalue() == "to download: 1 file, 2.0 KiB, 1 already here\n"
 

@@ -65,12 +65,11 @@ def escaped(text: str) -> str:
 
 def _statements(access: Access, prefix: str) -> list[dict[str, Any]]:
     partition = values.partition(access.role_arn)
-    bucket, objects = _resources(access.bucket, partition)
+    bucket, objects = resources(access.bucket, partition)
     listing: dict[str, Any] = {"Effect": "Allow", "Action": _LIST, "Resource": bucket}
     if prefix:
         # `*` matches nothing too, so this is the prefix itself and all below it
         listing["Condition"] = {"StringLike": {"s3:prefix": escaped(prefix) + "*"}}
-    suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
     return [
         {"Effect": "Allow", "Action": _READ, "Resource": f"{objects}/{escaped(prefix)}*"},
         listing,
@@ -78,12 +77,20 @@ def _statements(access: Access, prefix: str) -> list[dict[str, Any]]:
             "Effect": "Allow",
             "Action": "kms:Decrypt",
             "Resource": "*",
-            "Condition": {"StringLike": {"kms:ViaService": f"s3.*.{suffix}"}},
+            "Condition": {"StringLike": {"kms:ViaService": via_service("*", partition)}},
         },
     ]
 
 
-def _resources(bucket: str, partition: str) -> tuple[str, str]:
+def via_service(region: str, partition: str) -> str:
+    """What kms:ViaService says when S3 decrypts for somebody in `region`.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+    """
+    return f"s3.{region}.{'amazonaws.com.cn' if partition == 'aws-cn' else 'amazonaws.com'}"
+
+
+def resources(bucket: str, partition: str) -> tuple[str, str]:
     """(what is listed, what the objects are below). An access point is authorised by its own ARN, not the bucket's."""
     if bucket.startswith("arn:"):
         return bucket, f"{bucket}/object"

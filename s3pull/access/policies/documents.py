@@ -58,7 +58,7 @@ def trust(grant: Grant) -> Document:
     return document(*found)
 
 
-def pods(grant: Grant) -> Document:  # noqa: ARG001
+def pods() -> Document:
     """The trust policy of the consumer's own role in an EKS pod.
 
     https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html

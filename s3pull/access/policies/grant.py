@@ -63,6 +63,7 @@ class Grant:
     versions       whether old versions may be read and listed, too
     tags           whether sessions may carry tags
     mfa            whether the consumer must show an MFA code (IAM users alone can)
+    duration       seconds that a session may last; more than 3,600 must be allowed by the role itself
     survives       whether trust outlives the consumer's role being deleted and made again under its name
     pod_identity   whether the consumer is an EKS pod
     """
@@ -78,6 +79,7 @@ class Grant:
     versions: bool = False
     tags: bool = False
     mfa: bool = False
+    duration: int = 3600
     survives: bool = False
     pod_identity: bool = False
 
@@ -132,6 +134,7 @@ def grant_for(access: Access, **more: object) -> Grant:
         "external_ids": (access.external_id,) if access.external_id else (),
         "tags": bool(access.session_tags),
         "mfa": access.mfa_serial is not None,
+        "duration": access.duration,
     }
     return Grant(**{**facts, **more})  # type: ignore[arg-type]
 

@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.fakes.policies import ALLOW_ALL, Document, Principal, Values, check
@@ -81,6 +82,7 @@ class Session:
     policy: Document | None = None
     source_identity: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    issued: float = 0.0
 
     @property
     def arn(self) -> str:
@@ -98,6 +100,7 @@ class Session:
             "aws:userid": self.user_id,
             # AssumeRole does not pass MFA on: API_AssumeRole, "Using MFA with AssumeRole"
             "aws:MultiFactorAuthPresent": "false",
+            "aws:TokenIssueTime": datetime.fromtimestamp(self.issued, UTC).isoformat(),
             **{f"aws:PrincipalTag/{name}": value for name, value in self.tags.items()},
         }
         if self.source_identity:
@@ -161,9 +164,9 @@ class Directory:
     def add_session(self, role: Role, name: str, lifetime: float, **facts: Any) -> Session:
         keys = self._keys("ASIA")
         token = hashlib.sha512(keys.secret_key.encode()).hexdigest() * 4
-        session = Session(
-            role, name, Keys(keys.access_key, keys.secret_key, f"FwoGZXIvYXdz{token}"), self.now() + lifetime, **facts
-        )
+        now = self.now()
+        whole = Keys(keys.access_key, keys.secret_key, f"FwoGZXIvYXdz{token}")
+        session = Session(role, name, whole, now + lifetime, issued=now, **facts)
         self._holders[keys.access_key] = session
         return session
 

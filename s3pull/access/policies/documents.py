@@ -168,10 +168,10 @@ def _reading(
             _numbered("Session", number),
             "s3express:CreateSession",
             principal=principal,
-            resource=directory_arn(grant, place),
+            resource=arn,
             condition=_merged(condition or {}, {"StringEquals": {"s3express:SessionMode": "ReadOnly"}}),
         )
-        for number, place in enumerate([place for place in places if place.is_directory], 1)
+        for number, arn in enumerate(_unique([directory_arn(grant, one) for one in places if one.is_directory]), 1)
     ]
     if not plain:
         return found

@@ -61,7 +61,8 @@ class Grant:
     org_id         the Organization that the consumer's account must be in
     kms_keys       ARNs of the customer keys that objects are encrypted with
     versions       whether old versions may be read and listed, too
-    tags           whether sessions may carry tags
+    tags           whether sessions carry tags
+    identified     whether sessions carry a source identity; the documents always allow one
     mfa            whether the consumer must show an MFA code (IAM users alone can)
     duration       seconds that a session may last; more than 3,600 must be allowed by the role itself
     survives       whether trust outlives the consumer's role being deleted and made again under its name
@@ -78,6 +79,7 @@ class Grant:
     kms_keys: tuple[str, ...] = ()
     versions: bool = False
     tags: bool = False
+    identified: bool = False
     mfa: bool = False
     duration: int = 3600
     survives: bool = False
@@ -97,6 +99,12 @@ class Grant:
             raise UsageError(
                 f"{self.consumer} is a role: its sessions carry no MFA, so the condition would never hold",
                 hint="leave --mfa-serial out, or trust an IAM user",
+            )
+        if self.kms_keys and any(place.is_directory for place in self.places):
+            # API_GetObject asks for kms:GenerateDataKey as well; which kms:ViaService S3 Express has is not documented
+            raise UsageError(
+                "documents for a customer key of a directory bucket are not written here",
+                hint="docs.aws.amazon.com: Using server-side encryption with AWS KMS keys in directory buckets",
             )
         homes = {values.partition(arn) for arn in (self.role_arn, self.consumer, *self.kms_keys) if arn}
         if len(homes) > 1:
@@ -133,6 +141,7 @@ def grant_for(access: Access, **more: object) -> Grant:
         "role_arn": access.role_arn,
         "external_ids": (access.external_id,) if access.external_id else (),
         "tags": bool(access.session_tags),
+        "identified": access.source_identity is not None,
         "mfa": access.mfa_serial is not None,
         "duration": access.duration,
     }

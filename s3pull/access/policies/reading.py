@@ -14,6 +14,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.htm
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -90,7 +91,7 @@ def ask(documents: Iterable[Any], question: Question) -> Answer:
 
 def applies(statement: Statement, question: Question) -> tuple[Extent, list[str]]:
     """How much of the question a statement is about, whatever its effect, and the condition keys that were unsure."""
-    extents = [_actions(statement, question.action), _resources(statement, question), _principals(statement, question)]
+    extents = [acts(statement, question.action), _resources(statement, question), names(statement, question.principal)]
     unsure = []
     for operator, keys in _mapping(statement.get("Condition")).items():
         for key, wanted in _mapping(keys).items():
@@ -100,6 +101,16 @@ def applies(statement: Statement, question: Question) -> tuple[Extent, list[str]
                 unsure.append(key)
     extent = both(extents)
     return extent, unsure if extent is UNSURE else []
+
+
+def failing_keys(statement: Statement, question: Question) -> list[str]:
+    """The condition keys that keep a statement from applying to all of the question."""
+    return [
+        key
+        for operator, keys in _mapping(statement.get("Condition")).items()
+        for key, wanted in _mapping(keys).items()
+        if _condition(operator, key, _listed(wanted), question.facts) in (NONE, SOME)
+    ]
 
 
 # --- the algebra ------------------------------------------------------------------------------------------
@@ -167,7 +178,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 # --- the elements of a statement --------------------------------------------------------------------------
 
 
-def _actions(statement: Statement, action: str) -> Extent:
+def acts(statement: Statement, action: str) -> Extent:
+    """Whether a statement is about an action."""
+
     def hit(name: str) -> Extent:
         return either(pattern_extent(one.lower(), Span(action.lower())) for one in listed(statement, name))
 
@@ -185,12 +198,13 @@ def _resources(statement: Statement, question: Question) -> Extent:
     return opposite(hit("NotResource")) if "NotResource" in statement else hit("Resource")
 
 
-def _principals(statement: Statement, question: Question) -> Extent:
-    if question.principal is None and "Principal" not in statement:
+def names(statement: Statement, who: str | None) -> Extent:
+    """Whether a statement is about a principal, by its `Principal`."""
+    if who is None and "Principal" not in statement:
         return ALL
     if "NotPrincipal" in statement:
         return UNSURE
-    return either(_means(one, question.principal) for one in principals(statement))
+    return either(_means(one, who) for one in principals(statement))
 
 
 def _means(named: str, who: str | None) -> Extent:
@@ -215,6 +229,7 @@ _TOKEN = re.compile(r"\$\{([*?$])\}|(\$\{[^}]*\})|([*?])|(.)", re.DOTALL)
 _MANY, _ONE, _VARIABLE = object(), object(), object()
 
 
+@functools.lru_cache(maxsize=1024)
 def pattern_extent(pattern: str, span: Span) -> Extent:
     """How much of `span` an IAM pattern (`*`, `?`, `${*}`…) matches; UNSURE where it has a variable."""
     tokens = _tokens(pattern)
@@ -316,8 +331,9 @@ def _network(wanted: str, value: Span) -> Extent:
         return UNSURE
     if allowed.version != asked.version:
         return NONE
-    inside = allowed.network_address <= asked.network_address and asked.broadcast_address <= allowed.broadcast_address
-    return ALL if inside else SOME if asked.overlaps(allowed) else NONE
+    first, last = int(asked.network_address), int(asked.broadcast_address)
+    inside = int(allowed.network_address) <= first and last <= int(allowed.broadcast_address)
+    return ALL if inside else SOME if first <= int(allowed.network_address) <= last else NONE
 
 
 def _before(wanted: str, value: Span) -> Extent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from s3pull.access.narrow import MOST_CHARACTERS, narrowing
 from s3pull.access.policies import check as checking
 from s3pull.access.policies import given as giving
-from s3pull.access.policies.check import Level
+from s3pull.access.policies import reading
 from s3pull.access.policies.grant import Grant, Place
 from s3pull.access.policies.kinds import KINDS, as_json, unfit
+from s3pull.errors import UsageError
 from s3pull.objects import Access
+from tests.fakes.policies import like
 
 ROLE = "arn:aws:iam::111111111111:role/reader"
 CONSUMER = "arn:aws:iam::222222222222:role/consumer"
@@ -102,7 +105,7 @@ def said_about(kind, document, grant):
     return checking.check(giving.parse(json.dumps(document), "p", direct=grant.direct, kind=kind), grant, NOW)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(grants())
 def test_what_we_print_is_clean(grant):
     accesses = (access_of(grant),) * len(grant.places)
@@ -114,7 +117,7 @@ def test_what_we_print_is_clean(grant):
         assert said_about(None if kind != "session" else kind, as_json(kind, grant, accesses, NOW), grant) == [], kind
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(grants())
 def test_each_statement_that_is_dropped_is_noticed(grant):
     accesses = (access_of(grant),) * len(grant.places)
@@ -127,3 +130,246 @@ def test_each_statement_that_is_dropped_is_noticed(grant):
             less = copy.deepcopy(document)
             del (less if "Statement" in less else next(iter(less.values())))["Statement"][number]
             assert said_about(kind, less, grant) != [], (kind, whole["Statement"][number])
+
+
+# --- what others write ------------------------------------------------------------------------------------
+
+
+def assume(condition=None, action="sts:AssumeRole"):
+    return allow(action, None, {"AWS": CONSUMER}, condition)
+
+
+def trusting(principal):
+    return allow("sts:AssumeRole", None, {"AWS": principal})
+
+
+def external_id(value, operator="StringEquals"):
+    return {operator: {"sts:ExternalId": value}}
+
+
+def listing(operator, value):
+    return allow("s3:ListBucket", BUCKET, None, {operator: {"s3:prefix": value}})
+
+
+def deny(action, resource, **more):
+    return {"Effect": "Deny", "Action": action, "Resource": resource, **more}
+
+
+BOTH = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+IN_2030 = {"DateLessThan": {"aws:TokenIssueTime": "2030-01-01T00:00:00Z"}}
+OF_A_TEAM = {"StringEquals": {"aws:PrincipalTag/team": "a"}}
+FROM_A_NETWORK = {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}
+WITH_MFA = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+TRUST = [
+    assume(external_id("id-1")),
+    allow("sts:SetSourceIdentity", None, {"AWS": CONSUMER}),
+]
+READ, LIST = allow("s3:GetObject", OBJECTS), allow("s3:ListBucket", BUCKET, None, PREFIX)
+
+
+@pytest.mark.parametrize(
+    ("document", "level", "words"),
+    [
+        # the version that blog posts carry
+        (policy(READ, LIST, version="2012 - 10 - 17"), "missing", "refuses the version"),
+        (policy(READ, LIST, version="2012–10–17"), "missing", "refuses the version"),
+        ({"Statement": [READ, LIST]}, "optional", "no version"),
+        # resources
+        (policy(allow("s3:GetObject", BUCKET), LIST), "missing", "is asked of objects"),
+        (policy(READ, allow("s3:ListBucket", f"{BUCKET}/*", None, PREFIX)), "missing", "of the bucket itself"),
+        (policy(allow("s3:GetObject", f"{BUCKET}/data/*.csv"), LIST), "missing", "only a part of"),
+        (policy(allow("s3:GetObject", f"{BUCKET}/other/*"), LIST), "missing", "objects cannot be read"),
+        # conditions
+        (policy(allow("s3:GetObject", OBJECTS, None, PREFIX), LIST), "missing", "never holds"),
+        (policy(READ, listing("StringEquals", "data")), "missing", "let in 'data/'"),
+        (policy(READ, listing("StringLike", "data/2024/*")), "missing", "only a part"),
+        # a Deny wins
+        (policy(READ, LIST, deny("s3:*", f"{BUCKET}/data/raw/*", Sid="No")), "missing", "a Deny (No)"),
+        (policy(READ, LIST, deny("*", "*", Condition=IN_2030)), "missing", "a Deny"),
+        # too wide
+        (policy(allow("s3:Get*", OBJECTS), LIST), "wide", "s3:Get* is more than reading needs"),
+        (policy(allow("*", "*")), "wide", "* is more than what is granted"),
+        (policy(allow("s3:GetObject", f"{BUCKET}/*"), LIST), "wide", "/* is more than what is granted"),
+        (policy(READ, allow("s3:ListBucket", BUCKET)), "wide", "can be listed"),
+        (policy(READ, LIST, listing("StringLike", "other/*")), "wide", "'other/*'"),
+        (policy(READ, LIST, allow("s3:PutObject", OBJECTS)), "wide", "s3:PutObject"),
+        (policy(LIST, {"Effect": "Allow", "NotAction": "iam:*", "Resource": OBJECTS}), "wide", "NotAction"),
+        # what cannot be told
+        (policy(allow("s3:GetObject", OBJECTS, None, OF_A_TEAM), LIST), "unknown", "aws:PrincipalTag/team"),
+        (policy(allow("s3:GetObject", OBJECTS, None, FROM_A_NETWORK), LIST), "unknown", "aws:SourceIp"),
+        (policy(allow("s3:GetObject", f"{BUCKET}/${{aws:username}}/*"), LIST), "unknown", "policy variable"),
+        # forms
+        (policy({"Action": "s3:GetObject", "Resource": OBJECTS}, LIST), "missing", "neither Allow nor Deny"),
+    ],
+)  # fmt: skip
+def test_roles(document, level, words):
+    said = found(document)
+    assert any(one[0] == level and words in f"{one[1]} {one[2]}" for one in said), said
+
+
+@pytest.mark.parametrize(
+    ("document", "level", "words"),
+    [
+        (policy(TRUST[1]), "missing", "cannot assume"),
+        (policy(TRUST[0]), "optional", "source identity"),
+        (policy(allow("sts:AssumeRole", None, {"AWS": CONSUMER}), TRUST[1]), "wide", "confused deputy"),
+        (policy(assume(external_id("ID-1"))), "missing", "case and white space"),
+        (policy(assume(external_id("*", "StringLike")), TRUST[1]), "wide", "another external ID"),
+        (policy(assume(external_id(["id-1", "old"])), TRUST[1]), "wide", "another external ID"),
+        (policy(assume(external_id("id-1"), BOTH)), "optional", "statement of its own"),
+        (policy(trusting("arn:aws:sts::222222222222:assumed-role/consumer/ana")), "missing", "is a session"),
+        (policy(trusting("AROAABCDEFGHIJKLMNOP")), "missing", "deleted"),
+        (policy(trusting("arn:aws:iam::222222222222:role/other")), "missing", f"must be {CONSUMER}"),
+        (policy(trusting("222222222222")), "wide", "everyone in account 222222222222"),
+        (policy(trusting("*")), "wide", "every AWS account"),
+        (policy(*TRUST, trusting("arn:aws:iam::333333333333:role/x")), "wide", "333333333333:role/x may"),
+        (policy(allow("sts:*", None, {"AWS": CONSUMER})), "wide", "sts:*"),
+        (policy(allow("sts:AssumeRole", "*", {"AWS": CONSUMER})), "missing", "refuses it in a trust policy"),
+        (policy(assume(WITH_MFA)), "missing", "carry no MFA"),
+        (policy(assume(FROM_A_NETWORK)), "unknown", "aws:SourceIp"),
+    ],
+)  # fmt: skip
+def test_trust_policies(document, level, words):
+    said = found(document)
+    assert any(one[0] == level and words in f"{one[1]} {one[2]}" for one in said), said
+    assert "id-1" not in json.dumps(said)
+
+
+def test_a_source_ip_never_holds_through_a_vpc_endpoint():
+    there = Grant(GRANT.places, ROLE, CONSUMER, ("id-1",), source_vpces=("vpce-0a1b2c3d",))
+    said = found(policy(assume(condition)), there)
+    assert any(level == "missing" and "aws:SourceVpce" in hint for level, _, hint in said if hint)
+
+
+def test_keys():
+    there = Grant(GRANT.places, ROLE, CONSUMER, ("id-1",), kms_keys=(KEY,))
+    root = allow("kms:*", "*", {"AWS": "arn:aws:iam::111111111111:root"})
+    assert found(policy(root), there) == []
+    mine = {"AWS": ROLE}
+    service = {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
+    assert found(policy(allow("kms:Decrypt", "*", mine, service)), there) == []
+    assert [one[0] for one in found(policy(allow("kms:Decrypt", "*", mine)), there)] == ["wide"]
+    elsewhere = {"StringEquals": {"kms:ViaService": "s3.eu-west-2.amazonaws.com"}}
+    assert [one[0] for one in found(policy(allow("kms:Decrypt", "*", mine, elsewhere)), there)] == ["missing"]
+    by_address = {**service, "IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}
+    ((level, _, hint),) = found(policy(allow("kms:Decrypt", "*", mine, by_address)), there)
+    assert (level, "address of its own" in hint) == ("missing", True)
+    assert [one[0] for one in found(policy(root))] == ["unknown"]
+
+
+def test_buckets():
+    insecure = {"Bool": {"aws:SecureTransport": "false"}}
+    plain = deny("s3:*", [BUCKET, f"{BUCKET}/*"], Principal="*", Condition=insecure)
+    assert found(policy(plain)) == []
+    assert [one[0] for one in found(policy({**plain, "Resource": f"{BUCKET}/*"}))] == ["optional"]
+    by_network = {"StringNotEquals": {"aws:SourceVpce": "vpce-0a1b2c3d"}}
+    elsewhere = deny("s3:*", f"{BUCKET}/*", Principal="*", Condition=by_network)
+    assert [one[0] for one in found(policy(plain, elsewhere))] == ["unknown"]
+    admins = {"ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::111111111111:role/admin"}}
+    others = deny("s3:*", f"{BUCKET}/*", Principal="*", Condition=admins)
+    assert [one[0] for one in found(policy(plain, others))] == ["missing"]
+    public = allow("s3:GetObject", f"{BUCKET}/*", "*")
+    assert [one[0] for one in found(policy(plain, public))] == ["wide"]
+
+
+def test_a_revocation_lets_todays_sessions_in():
+    before = {"DateLessThan": {"aws:TokenIssueTime": "2026-11-01T00:00:00Z"}}
+    revoked = policy({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": before})
+    assert found(policy(READ, LIST, *revoked["Statement"])) == []
+    assert found(revoked) == []
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(policy(READ, LIST)),
+        json.dumps([READ, LIST]),
+        json.dumps({"RoleName": "reader", "PolicyName": "p", "PolicyDocument": policy(READ, LIST)}),
+        json.dumps({"PolicyVersion": {"VersionId": "v1", "Document": policy(READ, LIST)}}),
+        json.dumps({"Policy": json.dumps(policy(READ, LIST))}),
+        json.dumps({"role": policy(READ, LIST), "cloudtrail": {"AdvancedEventSelectors": []}}),
+    ],
+)
+def test_the_forms_in_which_policies_come(text):
+    (one,) = giving.parse(text, "f", direct=False)
+    assert (one.kind, len(one.document["Statement"])) == ("role", 2)
+
+
+def test_the_answer_of_get_role_is_percent_encoded_at_times():
+    (one,) = giving.parse(
+        json.dumps({"Role": {"RoleName": "r", "AssumeRolePolicyDocument": quote(json.dumps(policy(*TRUST)))}}),
+        "f",
+        direct=False,
+    )
+    assert one.kind == "trust"
+
+
+@pytest.mark.parametrize(("text", "problem"), [("{", "not JSON"), ("{}", "no policy"), ("[1]", "no policy")])
+def test_what_is_no_policy(text, problem):
+    with pytest.raises(UsageError) as caught:
+        giving.parse(text, "f.json", direct=False)
+    assert problem in caught.value.message
+
+
+# --- the reader -------------------------------------------------------------------------------------------
+
+small = st.text(st.sampled_from("ab*?"), max_size=5)
+letters = st.text(st.sampled_from("ab"), max_size=4)
+
+
+@settings(max_examples=120, deadline=None)
+@given(small, letters, st.lists(letters, min_size=1, max_size=4))
+def test_patterns_as_the_fakes_iam_has_them(pattern, start, ends):
+    closed = reading.pattern_extent(pattern, reading.Span(start))
+    assert closed is (reading.ALL if like(pattern, start, {}) else reading.NONE)
+    extent = reading.pattern_extent(pattern, reading.Span(start, True))
+    hits = [like(pattern, start + end, {}) for end in ends]
+    assert not (extent is reading.ALL and not all(hits))
+    assert not (extent is reading.NONE and any(hits))
+
+
+@settings(max_examples=80, deadline=None)
+@given(small, letters, letters)
+def test_what_lies_within(pattern, prefix, text):
+    if reading.within(pattern, [reading.Span(prefix, True)]) is reading.ALL and like(pattern, text, {}):
+        assert text.startswith(prefix)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | small | st.sampled_from(["Allow", "Deny", "sts:AssumeRole", "*"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "Version",
+                    "Statement",
+                    "Effect",
+                    "Action",
+                    "Resource",
+                    "Principal",
+                    "AWS",
+                    "Condition",
+                    "StringEquals",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(anything, st.sampled_from(["trust", "role", "bucket", "consumer"]))
+def test_a_strangers_json_is_judged_or_refused_and_never_a_crash(value, kind):
+    try:
+        given_ = giving.parse(json.dumps(value), "f", direct=False, kind=kind)
+    except UsageError:
+        return
+    for one in checking.check(given_, GRANT, NOW):
+        assert one.problem

@@ -138,7 +138,8 @@ def opposite(extent: Extent) -> Extent:
 def statements(document: Any) -> list[Statement]:
     """The statements of a policy; of what is no policy none."""
     found = document.get("Statement") if isinstance(document, Mapping) else None
-    return [one for one in ([found] if isinstance(found, Mapping) else found or []) if isinstance(one, Mapping)]
+    several = found if isinstance(found, list) else [found]
+    return [one for one in several if isinstance(one, Mapping)]
 
 
 def listed(statement: Statement, name: str) -> list[str]:

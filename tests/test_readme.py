@@ -17,7 +17,15 @@ from s3pull.errors import S3pullError
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "docs/DESIGN.md", "docs/SEMANTICS.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "bench/README.md",
+    "docs/DESIGN.md",
+    "docs/SEMANTICS.md",
+    "docs/OWNERS.md",
+]
 CLI = get_command(app)
 
 

@@ -237,7 +237,7 @@ def test_trust_policies(document, level, words):
 
 def test_a_source_ip_never_holds_through_a_vpc_endpoint():
     there = Grant(GRANT.places, ROLE, CONSUMER, ("id-1",), source_vpces=("vpce-0a1b2c3d",))
-    said = found(policy(assume(condition)), there)
+    said = found(policy(assume(FROM_A_NETWORK)), there)
     assert any(level == "missing" and "aws:SourceVpce" in hint for level, _, hint in said if hint)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
-import hcl2
 import pytest
-from cfnlint import api as cfnlint
-from cfnlint.config import ManualArgs
 from moto.iam.policy_validation import IAMPolicyDocumentValidator, IAMTrustPolicyDocumentValidator
 
 from s3pull.access.narrow import narrowing
@@ -349,16 +349,27 @@ def test_motos_validator_takes_the_policies(name):
     assert json.dumps(found).isascii()
 
 
-def linted(template):
-    return [str(match) for match in cfnlint.lint(json.dumps(template), config=ManualArgs(regions=["us-east-1"]))]
+LINT = "import sys; from cfnlint.runner import main; sys.exit(main())"
 
 
-def test_cfn_lint_takes_the_templates():
-    """One test: the linter takes seconds to begin and little for each template."""
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_cfn_lint_takes_the_templates(tmp_path):
+    """One process for all of them: the linter takes long to begin, and little for each template."""
     for name, kind in FORMS:
         template = cloudformation.template(deploy.deployed(kind, GRANTS[name], (ACCESS,), NOW), "Read access")
-        assert linted(template) == [], (name, kind)
-    assert linted({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": {"RoleNome": "x"}}}}) != []
+        (tmp_path / f"{name}-{kind}.json").write_text(json.dumps(template))
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": {"RoleNome": "x"}}}}))
+    templates = sorted(map(str, tmp_path.glob("*.json")))
+    done = subprocess.run(
+        [sys.executable, "-c", LINT, "--regions", "us-east-1", "--format", "json", "--", *templates],
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+    found = json.loads(done.stdout or "[]")
+    assert {Path(one["Filename"]).name for one in found} == {"wrong.json"}, done.stdout + done.stderr
 
 
 def test_cloudformation_has_no_policy_of_an_access_point():
@@ -366,12 +377,25 @@ def test_cloudformation_has_no_policy_of_an_access_point():
         cloudformation.template(deploy.deployed("bucket", GRANTS["point"], (ACCESS,), NOW), "x")
 
 
+def configured(name, kind):
+    return terraform.configuration(deploy.deployed(kind, GRANTS[name], (ACCESS,), NOW), "Read access")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_terraform_parses():
+    """One test for all of them: making the parser takes long, and each parse little."""
+    import hcl2
+
+    for name, kind in [*FORMS, ("point", "bucket")]:
+        assert hcl2.loads(configured(name, kind))["resource"], (name, kind)
+    with pytest.raises(Exception, match="Unexpected"):
+        hcl2.loads(configured("role", "role").removesuffix("}\n"))
+
+
 @pytest.mark.parametrize(("name", "kind"), [*FORMS, ("point", "bucket")])
-def test_terraform_parses_and_means_the_same(name, kind):
-    one = GRANTS[name]
-    text = terraform.configuration(deploy.deployed(kind, one, (ACCESS,), NOW), "Read access")
-    parsed = hcl2.loads(text)
-    assert parsed["resource"]
+def test_terraform_says_the_same(name, kind):
+    one, text = GRANTS[name], configured(name, kind)
     policies = [block.partition("\nPOLICY")[0] for block in text.split("<<POLICY\n")[1:]]
     told = [json.loads(policy.replace("$${", "${").replace("%%{", "%{")) for policy in policies]
     expected = {

@@ -6,7 +6,7 @@ _s3pull() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$path $word" in
-            " get" | " ls" | " cat" | " share" | " share add" | " share import" | " share list" | " share show" | " share remove" | " share export" | " login" | " logout" | " status" | " credentials" | " demo") path="$path $word" ;;
+            " get" | " ls" | " cat" | " share" | " share add" | " share import" | " share list" | " share show" | " share remove" | " share export" | " policy" | " login" | " logout" | " status" | " credentials" | " demo") path="$path $word" ;;
         esac
     done
     case "$path" in
@@ -14,7 +14,7 @@ _s3pull() {
             case "$prev" in
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W 'get ls cat share login logout status credentials demo --config -v --verbose --version --help' -- "$cur"))
+            COMPREPLY=($(compgen -W 'get ls cat share policy login logout status credentials demo --config -v --verbose --version --help' -- "$cur"))
             ;;
         " get")
             case "$prev" in
@@ -88,6 +88,16 @@ _s3pull() {
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
             COMPREPLY=($(compgen -W '--config --help' -- "$cur"))
+            [[ $cur == -* ]] || _s3pull_sources
+            ;;
+        " policy")
+            case "$prev" in
+                --kind) COMPREPLY=($(compgen -W 'trust role bucket key consumer session cloudtrail revoke all' -- "$cur")); return ;;
+                --format) COMPREPLY=($(compgen -W 'json cloudformation terraform sql' -- "$cur")); return ;;
+                --check | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+                --bucket | --access-point | --prefix | --role-arn | --kms-key | --region | --bucket-owner | --consumer-role | --external-id | --source-ip | --source-vpce | --org-id | --mfa-serial | --source-identity | --session-tag) return ;;
+            esac
+            COMPREPLY=($(compgen -W '--kind --format --check --bucket --access-point --prefix --role-arn --direct --kms-key --versions --region --bucket-owner --consumer-role --external-id --new-external-id --source-ip --source-vpce --org-id --mfa-serial --source-identity --session-tag --recreate-safe --pod-identity --config --json -v --verbose --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " login")

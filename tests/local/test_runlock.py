@@ -463,6 +463,7 @@ class Holder:
         self.process.communicate()
 
 
+@pytest.mark.timeout(600)
 def test_of_twenty_at_once_one_gets_it(tmp_path: Path) -> None:
     holders = [Holder("-") for _ in range(20)]
     try:
@@ -538,7 +539,9 @@ class Deadly:
         return getattr(self._directory, name)
 
 
-@pytest.mark.parametrize("stale", ["dead", "silent", "torn", None])
+@pytest.mark.parametrize(
+    "stale", ["dead", *(pytest.param(it, marks=pytest.mark.slow) for it in ("silent", "torn", None))]
+)
 def test_one_who_dies_anywhere_is_followed(directory: Directory, place: Path, stale: str | None) -> None:
     """At each step of taking over and of giving back; and then those who follow die there too."""
     for first in range(60):
@@ -806,7 +809,7 @@ def test_one_that_is_stopped_before_it_takes_over(
 @pytest.mark.parametrize("before", ["nothing", "dead", "claimed", "torn"])
 @pytest.mark.parametrize(
     "seeds",
-    [range(30), pytest.param(range(30, 400), marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [range(15), pytest.param(range(15, 400), marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
     ids=["few", "many"],
 )
 def test_in_any_order_there_is_one(directory: Directory, place: Path, before: str, seeds: range) -> None:

@@ -97,19 +97,8 @@ class Sts:
     ) -> None:
         self._secrets = (access.external_id, credentials.secret_key, credentials.token)
         self._profile = effective(access.profile, environ)
-        _check_bundle(access.ca_bundle)
         with self._translated("cannot reach STS"):
-            self._client = session(access.profile).create_client(
-                "sts",
-                region_name=sts_region(access, environ, profiles),
-                endpoint_url=access.sts_endpoint_url,
-                verify=access.ca_bundle,
-                aws_access_key_id=credentials.access_key,
-                aws_secret_access_key=credentials.secret_key,
-                aws_session_token=credentials.token,
-            )
-        if not access.allow_http:
-            refuse_plain_http(self._client.meta.endpoint_url, "the STS endpoint")
+            self._client = client(access, credentials, environ, profiles)
 
     def caller(self) -> Caller:
         """GetCallerIdentity. Raises CredentialsError, ServiceError, AccessDenied (a VPC endpoint's policy)."""
@@ -137,7 +126,36 @@ class Sts:
             yield
 
 
-def _check_bundle(path: str | None) -> None:
+def client(
+    access: Access,
+    credentials: Credentials,
+    environ: Mapping[str, str],
+    profiles: Profiles,
+    *,
+    of: Any = None,
+    config: Any = None,
+) -> Any:
+    """botocore's STS client: of a session made before, where there is one. `config` goes over that of the session.
+
+    Raises UsageError; botocore's errors pass.
+    """
+    check_bundle(access.ca_bundle)
+    made = (of or session(access.profile)).create_client(
+        "sts",
+        region_name=sts_region(access, environ, profiles),
+        endpoint_url=access.sts_endpoint_url,
+        verify=access.ca_bundle,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        aws_session_token=credentials.token,
+        config=config,
+    )
+    if not access.allow_http:
+        refuse_plain_http(made.meta.endpoint_url, "the STS endpoint")
+    return made
+
+
+def check_bundle(path: str | None) -> None:
     """botocore would call a CA bundle that is not there a failed TLS handshake."""
     if path is None:
         return
@@ -219,7 +237,7 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
     if isinstance(error, theirs.ConfigParseError):
         # its text quotes the malformed line, which may be a secret key
         return UsageError(f"{what}: the AWS configuration is malformed", hint="aws configure list")
-    text = _masked(str(error).rstrip("."), masked)
+    text = masked_text(str(error).rstrip("."), masked)
     login = "" if profile == "default" else f" --profile {profile}"
     if isinstance(error, theirs.SSOError | theirs.TokenRetrievalError):
         hint = f"aws sso login{login}"
@@ -254,7 +272,7 @@ NO_CREDENTIALS = "`aws configure`, `aws sso login`, or --profile NAME; `s3pull s
 
 def _client_error(response: Mapping[str, Any], what: str, profile: str, masked: tuple[str | None, ...]) -> S3pullError:
     code = str(response.get("Error", {}).get("Code", ""))
-    text = _masked(str(response.get("Error", {}).get("Message") or code).rstrip("."), masked)
+    text = masked_text(str(response.get("Error", {}).get("Message") or code).rstrip("."), masked)
     metadata = response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0))
     kind, hint = _meaning(code, status, text, profile)
@@ -291,7 +309,7 @@ def _meaning(code: str, status: int, text: str, profile: str) -> tuple[type[S3pu
     return ServiceError, None
 
 
-def _masked(text: str, masked: tuple[str | None, ...]) -> str:
+def masked_text(text: str, masked: tuple[str | None, ...]) -> str:
     for secret in masked:
         if secret:
             text = text.replace(secret, "…")

@@ -33,6 +33,8 @@ class S3pullError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        #: what it means, in one line for people; added by the command line where it knows the source
+        self.diagnosis: str | None = None
         self.code = code
         self.status = status
         self.request_id = request_id

@@ -101,7 +101,7 @@ class Diagnosis:
         """One line for people: `the data owner must act: …`, or `cannot tell …`."""
         if self.told:
             return f"{MUST_ACT[self.who]}: {self.causes[0].why}"
-        return "AWS does not say why; most likely first: " + "; ".join(one.why for one in self.causes[:3])
+        return "AWS does not say why; most likely first: " + "; ".join(one.why for one in self.causes[:2])
 
 
 MUST_ACT = {
@@ -401,7 +401,7 @@ _BARE_STS = (
     Suspect(
         Cause.EXTERNAL_ID,
         "the external ID is missing, or is not the one in the role's trust policy (case counts)",
-        _OWNER,
+        _YOU,
     ),
     Suspect(Cause.TRUST, "the role's trust policy does not name you as its principal", _OWNER),
     Suspect(Cause.ROLE_MISSING, "there is no role of that ARN: a typing error, or it was deleted", _OWNER),

@@ -45,6 +45,7 @@ COMMANDS = (
     Entry("login", "sessions", _KNOW, "assume a share's role now (asks for MFA once)"),
     Entry("logout", "sessions", _KNOW, "forget cached sessions"),
     Entry("status", "sessions", _KNOW, "who am I, and which sessions are cached"),
+    Entry("doctor", "doctor", _KNOW, "which link of the chain is broken, who must fix it, what to paste"),
     Entry("credentials", "sessions", _OTHER, "print a share's session for other tools"),
     Entry("demo", "demo", _OTHER, "show all of it on this machine, without an AWS account"),
 )

@@ -110,7 +110,7 @@ def wants_color(stream: TextIO, environ: Mapping[str, str], *, allowed: bool = T
 
 
 def error_lines(error: S3pullError, *, verbose: int = 0, color: bool = False) -> list[str]:
-    """`s3pull: message`, then what a support ticket needs (with `-v`), then `hint: …`."""
+    """`s3pull: message`, what a support ticket needs (with `-v`), what it means where that is known, `hint: …`."""
     name = "\033[31ms3pull:\033[0m" if color else "s3pull:"
     lines = [f"{name} {printable(error.message)}"]
     facts = {
@@ -122,6 +122,8 @@ def error_lines(error: S3pullError, *, verbose: int = 0, color: bool = False) ->
     told = ", ".join(f"{label} {value}" for label, value in facts.items() if value is not None)
     if verbose and told:
         lines.append(f"  {printable(told)}")
+    if error.diagnosis:
+        lines.append(f"{name} {printable(error.diagnosis)}")
     if error.hint:
         first, *rest = error.hint.splitlines()
         lines += [f"hint: {printable(first)}", *(f"      {printable(line)}" for line in rest)]
@@ -154,9 +156,14 @@ class Output:
         self._color = wants_color(self._stderr, environ, allowed=not getattr(choice, "no_color", False))
         self._lock = threading.RLock()
         self._hints: set[str] = set()
+        self._advise: Callable[[S3pullError], None] = lambda _: None
         self._planned: int | None = None
         self._flight: Preflight | None = None
         self._face: Face | None = None
+
+    def advised_by(self, advise: Callable[[S3pullError], None]) -> None:
+        """Let `advise` look at every error before it is told: it may add a diagnosis and a better hint."""
+        self._advise = advise
 
     # --- stdout: data ------------------------------------------------------------------------------------
 
@@ -191,6 +198,7 @@ class Output:
 
     def complain(self, error: S3pullError) -> None:
         """An error as text, whatever `-q` says; the same hint is given once."""
+        self._advise(error)
         with self._lock:
             lines = error_lines(error, verbose=self.verbose, color=self._color)
             if error.hint in self._hints:
@@ -204,6 +212,8 @@ class Output:
     def event(self, event: ObjectEvent) -> None:
         """One object is done with."""
         if self.json:
+            if event.error is not None:
+                self._advise(event.error)
             if event.action is not Action.SKIPPED or self.verbose:
                 self.record(event.json())
         elif event.error is not None:
@@ -231,6 +241,7 @@ class Output:
     def error(self, error: S3pullError) -> None:
         """The run failed as a whole."""
         if self.json:
+            self._advise(error)
             self.record(run_error_json(error))
         else:
             self.complain(error)

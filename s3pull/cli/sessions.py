@@ -61,24 +61,28 @@ def _login(name: str, choice: AccessChoice, out: Output) -> None:
 
     from s3pull.access import profiles, session
     from s3pull.access.cache import open_cache
-    from s3pull.cli.wiring import find_access
+    from s3pull.cli.wiring import advising, find_access
     from s3pull.pull.source import parse_source
 
-    access = find_access(choice, parse_source(name), os.environ)
+    spec = parse_source(name)
+    access = find_access(choice, spec, os.environ)
     if access.role_arn is None:
         out.say(f"{name} assumes no role: there is nothing to log in to")
         return
     cache = open_cache(access.cache, os.environ, detail=out.note)
-    with closing(
-        session.login(
-            access,
-            environ=os.environ,
-            profiles=profiles.load(os.environ),
-            cache=cache,
-            prompt=out.asker(),
-            note=out.say,
-        )
-    ) as opened:
+    with (
+        advising(access, spec, out),
+        closing(
+            session.login(
+                access,
+                environ=os.environ,
+                profiles=profiles.load(os.environ),
+                cache=cache,
+                prompt=out.asker(),
+                note=out.say,
+            )
+        ) as opened,
+    ):
         _report_login(name, opened, cache, out)
 
 

@@ -17,8 +17,10 @@ from s3pull.access.cache import open_cache
 from s3pull.access.config import Config, Share, config_path, load
 from s3pull.access.options import resolve
 from s3pull.access.session import Session, open_session
+from s3pull.cli.advice import advise as add_advice
 from s3pull.cli.options import AccessChoice
 from s3pull.cli.render import Output
+from s3pull.errors import S3pullError
 from s3pull.objects import Access
 from s3pull.pull.source import SourceSpec, parse_source
 from s3pull.remote.engine import SocketStore, open_store
@@ -69,6 +71,21 @@ def find_session(access: Access, out: Output, environ: Mapping[str, str] = os.en
 
 
 @contextmanager
+def advising(access: Access, spec: SourceSpec, out: Output) -> Iterator[None]:
+    """Let denials of this source say what they mean: those that `out` tells, and those that leave the block."""
+
+    def advise(error: S3pullError) -> None:
+        add_advice(error, access, spec.share or spec.text)
+
+    out.advised_by(advise)
+    try:
+        yield
+    except S3pullError as error:
+        advise(error)
+        raise
+
+
+@contextmanager
 def open_source(
     choice: AccessChoice,
     source: str,
@@ -81,6 +98,7 @@ def open_source(
     spec = parse_source(source)
     access = find_access(choice, spec, environ)
     with (
+        advising(access, spec, out),
         closing(find_session(access, out, environ)) as session,
         closing(
             open_store(

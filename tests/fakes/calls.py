@@ -168,12 +168,12 @@ class Call:
         return found
 
     def demand(self, action: str, resource: str, **context: Values) -> None:
-        """The 403 with AWS's reason; across accounts, and to nobody in particular, a bare one (ACCESS.md 2)."""
+        """The 403 with AWS's reason; across accounts, from directory buckets and to nobody in particular a bare one."""
         verdict = self.verdict(action, resource, **context)
         if verdict.allowed:
             return
         assert self.bucket is not None
-        if self.who.account != self.bucket.owner:
+        if self.who.account != self.bucket.owner or self.bucket.name.endswith("--x-s3"):
             raise Refusal(403, "AccessDenied", "Access Denied", headers=self.region_header())
         message = verdict.message(self.who.arn, Ask(action, resource), quoted=True)
         raise Refusal(403, "AccessDenied", message, headers=self.region_header())

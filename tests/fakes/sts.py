@@ -17,7 +17,9 @@ from tests.fakes import sigv4
 from tests.fakes.http import Request, Response
 from tests.fakes.identities import Role, Session, User
 from tests.fakes.policies import (
+    ENDPOINT,
     IDENTITY,
+    RCP,
     RESOURCE,
     SCP,
     TRUST,
@@ -26,8 +28,10 @@ from tests.fakes.policies import (
     InvalidPolicy,
     Principal,
     Values,
+    Verdict,
     check_session,
     decide,
+    matches,
 )
 from tests.fakes.refusals import Refusal
 
@@ -55,11 +59,22 @@ def answer(aws: FakeAws, request: Request, record: Recorded) -> Response:
         return _web_identity(aws, form, record)
     holder = authenticate(aws, request)
     if form["Action"] == "GetCallerIdentity":
+        _pass_endpoint(aws, holder)
         who = {"UserId": holder.user_id, "Account": holder.principal().account or "", "Arn": holder.arn}
         return _result("GetCallerIdentity", _xml(who), record)
     if form["Action"] == "AssumeRole":
         return _assume(aws, holder, form, request, record)
     raise Refusal(400, "InvalidAction", f"Could not find operation {form['Action']} for version 2011-06-15")
+
+
+def _pass_endpoint(aws: FakeAws, holder: User | Session) -> None:
+    """GetCallerIdentity needs no permission; a VPC endpoint may refuse it all the same."""
+    who, ask = holder.principal(), Ask("sts:GetCallerIdentity", "*")
+    for _, guard in aws.guards:
+        if guard.kind == ENDPOINT and not matches(guard.document, ask, "Allow", who):
+            verdict = Verdict(False, ENDPOINT)
+            text = f"User: {who.arn} is not authorized to perform: {ask.action}{verdict.reason(ask.action)}"
+            raise Refusal(403, "AccessDenied", text)
 
 
 def authenticate(aws: FakeAws, request: Request) -> User | Session:
@@ -240,7 +255,8 @@ def _authorize(
         denied = f"User: {caller.arn} is not authorized to perform: {action}"
         if role is None:
             raise Refusal(403, "AccessDenied", f"{denied} on resource: {arn}")
-        guards = [guard for account, guard in aws.guards if guard.kind == SCP and account in (None, caller.account)]
+        applies = {SCP: (None, caller.account), RCP: (None, role.account), ENDPOINT: (None,)}
+        guards = [guard for account, guard in aws.guards if account in applies[guard.kind]]
         verdict = decide(
             caller,
             ask,

@@ -1,0 +1,42 @@
+"""Adds to a denial what it means, in one line, and that doctor knows more. Nobody is asked for it.
+
+The words are those that came with the denial; what they mean is `access.denials`'. Other errors are left alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from s3pull.errors import AccessDenied, S3pullError
+from s3pull.objects import Access
+
+
+def advise(error: S3pullError, access: Access, source: str) -> None:
+    """Give `error` its `diagnosis` and the hint `s3pull doctor SOURCE`, where it is a denial.
+
+    `source` is the share's name, or an s3:// source as it was typed. A HEAD that was refused has no words: then there
+    is nothing to diagnose, and the hint stands alone.
+    """
+    if not isinstance(error, AccessDenied) or error.diagnosis is not None:
+        return
+    from s3pull.access.denials import diagnose
+
+    service, said = words_of(error, access.bucket)
+    if said:
+        found = diagnose(service, error.status, error.code or "", said, assumed=access.role_arn is not None)
+        error.diagnosis = found.line
+    error.hint = f"s3pull doctor {shlex.quote(source)}"
+
+
+def words_of(error: S3pullError, bucket: str) -> tuple[str, str]:
+    """(who said it, AWS's own words) of an error of ours; no words where it came without any.
+
+    What stands before them is cut off: a key is anybody's choice, and is not to be read as words of AWS.
+    """
+    named = f"s3://{bucket}/{error.key}: " if error.key is not None else f"s3://{bucket}: "
+    before, found, said = error.message.partition(named)
+    if found:
+        return "s3", said
+    if before.startswith("cannot assume "):
+        return "sts", before.partition(": ")[2]
+    return "s3", ""

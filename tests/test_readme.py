@@ -25,6 +25,7 @@ PAGES = [
     "docs/DESIGN.md",
     "docs/SEMANTICS.md",
     "docs/OWNERS.md",
+    "docs/TROUBLESHOOTING.md",
 ]
 CLI = get_command(app)
 

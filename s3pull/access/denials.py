@@ -155,11 +155,13 @@ def _kind(text: str) -> str:
     return next(kind for kind in POLICIES if kind.lower() == lowered)
 
 
-def diagnose(service: str, status: int | None, code: str, message: str, *, assumed: bool = True) -> Diagnosis:
+def diagnose(
+    service: str, status: int | None, code: str, message: str, *, assumed: bool = True, listing: bool = False
+) -> Diagnosis:
     """What a refusal of `service` ('sts' or 's3') means. Never raises.
 
-    `assumed`: S3 was asked by the data owner's role; otherwise with your own credentials. The code decides, then the
-    words of the denial:
+    `assumed`: S3 was asked by the data owner's role; otherwise with your own credentials. `listing`: no object was
+    asked for. The code decides, then the words of the denial:
 
     | policy named          | AssumeRole           | S3, as the role        | S3, as yourself      |
     |-----------------------|----------------------|------------------------|----------------------|
@@ -185,7 +187,7 @@ def diagnose(service: str, status: int | None, code: str, message: str, *, assum
     suspects = _sts_denial(clause, message) if service == "sts" else _s3_denial(clause, message, assumed=assumed)
     if suspects is not None:
         return Diagnosis(suspects[0].who, suspects, True, clause)
-    remaining = remains(service, assumed=assumed, listing=clause.action == "s3:ListBucket")
+    remaining = remains(service, assumed=assumed, listing=listing)
     if not is_bare(message, clause):
         remaining = (_unknown(code, message), *remaining)
     return Diagnosis(Who.UNKNOWN, remaining, False, clause)

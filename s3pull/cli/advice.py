@@ -23,7 +23,8 @@ def advise(error: S3pullError, access: Access, source: str) -> None:
 
     service, said = words_of(error, access.bucket)
     if said:
-        found = diagnose(service, error.status, error.code or "", said, assumed=access.role_arn is not None)
+        assumed, listing = access.role_arn is not None, error.key is None
+        found = diagnose(service, error.status, error.code or "", said, assumed=assumed, listing=listing)
         error.diagnosis = found.line
     error.hint = f"s3pull doctor {shlex.quote(source)}"
 

@@ -104,7 +104,9 @@ class Call:
             raise Refusal(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
         if isinstance(holder, Session) and holder.expires <= now:
             raise Refusal(400, "ExpiredToken", "The provided token has expired.")
-        if signature.service != "s3" or not sigv4.fits(self.request, signature, holder.keys.secret_key):
+        if signature.service not in ("s3", "s3express") or not sigv4.fits(
+            self.request, signature, holder.keys.secret_key
+        ):
             raise Refusal(
                 403,
                 "SignatureDoesNotMatch",

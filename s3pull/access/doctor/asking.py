@@ -29,7 +29,7 @@ class Limits:
 
     connect: float = 5.0
     read: float = 8.0
-    total: float = 27.0
+    total: float = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Answer:
             return str(self.status)
         return f"{self.status} {self.code}: {self.message}" if self.message else f"{self.status} {self.code}"
 
-    def diagnosis(self, service: str, *, assumed: bool = True) -> Diagnosis:
-        return diagnose(service, self.status, self.code, self.message, assumed=assumed)
+    def diagnosis(self, service: str, *, assumed: bool = True, listing: bool = False) -> Diagnosis:
+        return diagnose(service, self.status, self.code, self.message, assumed=assumed, listing=listing)
 
 
 class Aws:
@@ -91,6 +91,7 @@ class Aws:
     ) -> None:
         self.access, self.environ, self.profiles, self.limits, self.clock = access, environ, profiles, limits, clock
         self._session: Any = None
+        self._sts_clients: dict[str, Any] = {}
 
     @property
     def sts_region(self) -> str:
@@ -140,9 +141,12 @@ class Aws:
     def _sts(self, keys: Credentials, name: str, parameters: Mapping[str, Any]) -> Answer:
         try:
             with sts.translated("cannot reach STS", profile=effective(self.access.profile, self.environ)):
-                client = sts.client(
-                    self.access, keys, self.environ, self.profiles, of=self._made(), config=self._config()
-                )
+                client = self._sts_clients.get(keys.access_key)
+                if client is None:
+                    client = sts.client(
+                        self.access, keys, self.environ, self.profiles, of=self._made(), config=self._config()
+                    )
+                    self._sts_clients[keys.access_key] = client
         except S3pullError as error:
             return Answer(False, trouble=error, cause=cause_of(error, error))
         return self.ask(getattr(client, name), parameters, (keys.secret_key, keys.token))
@@ -210,7 +214,7 @@ class Aws:
             metadata.get("HTTPStatusCode"),
             str(error.get("Code", "")),
             sts.masked_text(" ".join(str(error.get("Message", "")).split()), masked),
-            metadata.get("RequestId"),
+            metadata.get("RequestId") or headers.get("x-amz-request-id") or headers.get("x-amzn-requestid"),
             metadata.get("HostId"),
             headers,
             facts=error,
@@ -284,7 +288,7 @@ class Store:
         parameters: dict[str, Any] = {"Bucket": access.bucket, **asked}
         if access.bucket_owner is not None and owned:
             parameters["ExpectedBucketOwner"] = access.bucket_owner
-        if access.request_payer:
+        if access.request_payer and name != "head_bucket":  # which knows no such parameter
             parameters["RequestPayer"] = "requester"
         secrets = (self._keys.secret_key, self._keys.token) if self._keys else ()
         return self._aws.ask(getattr(self._client, name), parameters, secrets)

@@ -250,7 +250,7 @@ class _Exam:
         for attempt in range(2):
             self.now = ("get", objects.asked_get(self._scene))
             if (storage := objects.archived(head.data)) is not None:
-                self._note(objects.get_archived(storage, head.data, self._scene))
+                self._note(objects.get_archived(storage, head, self._scene))
             answer = self._byte(store, etag=head.data.get("ETag"), whole=head.data.get("ContentLength") == 0)
             if answer.status != 412 or attempt:
                 break

@@ -109,15 +109,16 @@ def untouched(scene: Scene) -> Step:
     return Step("get", None, asked_get(scene), said)
 
 
-def get_archived(storage: str, facts: Mapping[str, Any], scene: Scene) -> Step:
+def get_archived(storage: str, head: Answer, scene: Scene) -> Step:
     """An archived object is not asked for: that would be refused, and HEAD said it already."""
-    under_way = 'ongoing-request="true"' in str(facts.get("Restore") or "")
+    under_way = 'ongoing-request="true"' in str(head.data.get("Restore") or "")
     why = f"the object lies in {storage} and is not restored: only its owner can restore it"
     if under_way:
         why = f"the object lies in {storage}, and a restore is under way: wait"
     cause = Suspect(Cause.ARCHIVED, why, Who.OWNER)
     found = () if under_way else snippets.against((cause,), Clause(), scene, "s3")
-    return broken("get", f"{asked_get(scene)}: not asked", f"archived in {storage}", cause, snippets=found)
+    question = f"{asked_get(scene)}: not asked, HEAD said enough"
+    return broken("get", question, f"archived in {storage}", cause, snippets=found, request_id=head.request_id)
 
 
 def get(answer: Answer, compared: Compared, scene: Scene, encryption: str | None) -> Step:

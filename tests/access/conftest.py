@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
 import pytest
 
-from s3pull.access import cache, config, options, profiles, session, sts
+from s3pull.access import cache, config, options, profiles, session
+from tests.access.ward import share_loader
 
 EXTERNAL_ID = "external-id-9f4c1d"
 OWNER = "111111111111"
@@ -95,15 +95,5 @@ def reach(fake_aws, monkeypatch, isolated):
 
 @pytest.fixture
 def shared_loader(monkeypatch):
-    """Every botocore session of this test process knows the services from one reading: it takes a second."""
-    made = sts.session
-
-    def session(profile):
-        fresh = made(profile)
-        fresh.register_component("data_loader", _LOADER)
-        return fresh
-
-    monkeypatch.setattr(sts, "session", session)
-
-
-_LOADER = botocore.loaders.create_loader()
+    """See `tests.access.ward.share_loader`."""
+    share_loader(monkeypatch)

@@ -12,8 +12,7 @@ import pytest
 
 from s3pull.access.denials import Cause, Who
 from s3pull.access.doctor import machine
-from s3pull.access.doctor.asking import Answer, Limits
-from s3pull.access.doctor.examine import LIMITS
+from s3pull.access.doctor.asking import LIMITS, Answer, Limits
 from s3pull.access.doctor.patience import within
 from s3pull.errors import CredentialsError, UsageError
 from tests.access.test_doctor_sts import heal, told

@@ -327,7 +327,7 @@ def test_a_bare_denial_is_not_judged_and_lists_what_remains(ward):
     assert [str(one.cause) for one in step.causes] == [
         "external-id", "trust", "role-missing", "identity-policy", "trust-recreated", "trust-condition",
     ]  # fmt: skip
-    assert [one.kind for one in step.snippets] == ["trust", "consumer", "command"]
+    assert [one.kind for one in step.snippets] == ["trust", "command", "consumer", "command"]
     assert ANA in step.snippets[0].text
     assert f"the principal to trust: {ANA}" in step.notes
     assert any("CloudTrail does not show" in note for note in step.notes)

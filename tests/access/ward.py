@@ -11,9 +11,10 @@ import re
 import shlex
 from typing import Any
 
+import botocore.loaders
 import pytest
 
-from s3pull.access import config, options, profiles
+from s3pull.access import config, options, profiles, sts
 from s3pull.access.doctor.asking import Limits
 from s3pull.access.doctor.examine import examine
 from s3pull.access.doctor.report import Report, Snippet
@@ -44,6 +45,21 @@ def policy(*statements: dict[str, Any]) -> dict[str, Any]:
 
 READ = allow("s3:GetObject", f"{BUCKET}/2026/*")
 LIST = allow("s3:ListBucket", BUCKET, Condition={"StringLike": {"s3:prefix": ["2026/", "2026/*"]}})
+
+
+_LOADER = botocore.loaders.create_loader()
+
+
+def share_loader(patch: pytest.MonkeyPatch) -> None:
+    """Let every botocore session of this process know the services from one reading: each takes a second else."""
+    made = sts.session
+
+    def session(profile: str | None) -> Any:
+        fresh = made(profile)
+        fresh.register_component("data_loader", _LOADER)
+        return fresh
+
+    patch.setattr(sts, "session", session)
 
 
 class Ward:
@@ -202,6 +218,8 @@ class Ward:
                 self._export(name, value)
             case ["unset", *_]:
                 self.environment.pop("AWS_ACCESS_KEY_ID", None)
+            case ["s3pull", "policy", _]:
+                assert "trust" in words
             case ["s3pull", *_]:
                 self.prompt = lambda question: "123456"
             case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import socket
 import time
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from s3pull.access.denials import Cause, Who
+from s3pull.access.doctor import asking
 from s3pull.cli.advice import advise, words_of
 from s3pull.errors import AccessDenied, NothingThere
 from s3pull.objects import Access
+from tests.access.ward import share_loader
 from tests.fakes import faults
 from tests.transcript import run_s3pull
 
@@ -34,6 +37,9 @@ def acme(fake_aws, config, monkeypatch, tmp_path):
     for name, value in fake_aws.env(ana).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("S3PULL_CACHE_DIR", str(tmp_path / "cache"))
+    share_loader(monkeypatch)
+    # a busy machine is no dead network
+    monkeypatch.setattr(asking, "LIMITS", asking.Limits(50, 50, 100))
     text = f'[shares.acme]\nbucket = "acme"\nprefix = "2026/"\nrole_arn = "{role}"\nexternal_id = "{EXTERNAL_ID}"\n'
     config.write_text(text)
     return SimpleNamespace(aws=fake_aws, role=fake_aws.role_of(role), arn=role, config=config, ana=ana)
@@ -439,3 +445,18 @@ def test_advice_is_given_once_and_for_denials_alone():
     other = NothingThere("no such key", hint="look")
     advise(other, ACCESS, "acme")
     assert (other.diagnosis, other.hint) == (None, "look")
+
+
+@pytest.mark.parametrize("source", ["acme", "s3://acme/2026/"])
+def test_the_command_against_a_bare_denial_prints_the_trust_policy_with_the_external_id(acme, run, source):
+    """What doctor may not show, `policy` does; the owner pastes it, and all is well."""
+    acme.role.trust = {"Statement": []}
+    access = ["--role-arn", acme.arn, "--external-id", EXTERNAL_ID] if source.startswith("s3:") else []
+    report = json.loads(run("doctor", source, *access, "--json").out)
+    told = next(one["text"] for one in report["steps"][-1]["snippets"] if one["text"].startswith("s3pull policy "))
+    words = [EXTERNAL_ID if word == "EXTERNAL-ID" else word for word in shlex.split(told)]
+    printed = run(*words[1:])
+    assert printed.exit == 0
+    acme.role.trust = json.loads(printed.out)
+    assert EXTERNAL_ID in printed.out
+    assert run("doctor", source, *access).exit == 0

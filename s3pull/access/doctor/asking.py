@@ -6,6 +6,7 @@ One question is one try with short time limits (a wrong region is followed once,
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,10 @@ class Limits:
     connect: float = 5.0
     read: float = 8.0
     total: float = 25.0
+
+
+#: a dead network ends doctor in less than half a minute, its start and its print included
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,11 @@ class Aws:
         self._session: Any = None
         self._sts_clients: dict[str, Any] = {}
 
-    @property
-    def sts_region(self) -> str:
-        return sts.sts_region(self.access, self.environ, self.profiles)
+    def prepare(self) -> None:
+        """Load what botocore knows of STS and S3: a second of this machine's time, which is not to count as silence."""
+        with contextlib.suppress(S3pullError), sts.translated("no client", profile=""):
+            for service in ("sts", "s3"):
+                self._made().create_client(service, DEFAULT_REGION, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106
 
     def caller(self, keys: Credentials) -> Answer:
         """GetCallerIdentity."""

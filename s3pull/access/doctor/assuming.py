@@ -73,8 +73,7 @@ def verdict(answer: Answer, scene: Scene, narrowed: Narrowing) -> tuple[Step, li
 def _noted(step: Step, scene: Scene, answer: Answer) -> Step:
     trusted = f"the principal to trust: {scene.consumer}" if scene.consumer else None
     trusting = {Cause.EXTERNAL_ID, Cause.TRUST, Cause.ROLE_MISSING} & {one.cause for one in step.causes}
-    filled = f"`s3pull policy {scene.source} --kind trust` prints it with the external ID" if trusting else None
-    notes = tuple(note for note in (trusted, _UNSEEN if trusting else None, filled) if note)
+    notes = tuple(note for note in (trusted, _UNSEEN if trusting else None) if note)
     if scene.access.external_id is None and not answer.diagnosis("sts").told:
         notes = ("no external ID is given: ask the data owner whether there is one", *notes)
     return replace(step, notes=notes)

@@ -23,7 +23,7 @@ from typing import Any
 
 from s3pull.access import assume, own
 from s3pull.access.denials import Cause
-from s3pull.access.doctor import assuming, caller, listing, objects, verdicts
+from s3pull.access.doctor import asking, assuming, caller, listing, objects, verdicts
 from s3pull.access.doctor.asking import Answer, Aws, Limits, Store, cause_of
 from s3pull.access.doctor.listing import NOTHING_COMPARED, Compared
 from s3pull.access.doctor.patience import Prompt, within
@@ -34,8 +34,6 @@ from s3pull.access.profiles import Profiles
 from s3pull.access.status import identity_of
 from s3pull.errors import S3pullError
 from s3pull.objects import Access, Credentials
-
-LIMITS = Limits()
 
 
 def examine(
@@ -48,7 +46,7 @@ def examine(
     environ: Mapping[str, str],
     profiles: Profiles,
     prompt: Prompt | None = None,
-    limits: Limits = LIMITS,
+    limits: Limits | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Report:
     """Examine the chain to one source. Ends within `limits.total` seconds and the time that a person types.
@@ -56,11 +54,14 @@ def examine(
     `source` is as it was typed, `prefix` what is to be listed, `key` (whole, prefix included) the object to look at;
     None takes one of the listing. `prompt` asks a person for an MFA code.
     """
+    limits = limits or asking.LIMITS
     report = Report()
     scene = Scene(access, source, prefix, key)
+    aws = Aws(access, environ, profiles, limits, clock)
+    aws.prepare()
 
     def work(ask: Prompt | None) -> None:
-        exam = _Exam(report, scene, Aws(access, environ, profiles, limits, clock), ask, probe=probe)
+        exam = _Exam(report, scene, aws, ask, probe=probe)
         holder.append(exam)
         try:
             exam.run()

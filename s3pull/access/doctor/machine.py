@@ -12,9 +12,8 @@ from pathlib import Path
 
 from s3pull.access import own, sts
 from s3pull.access.denials import Cause, Who
-from s3pull.access.doctor import caller, snippets, verdicts
+from s3pull.access.doctor import asking, caller, snippets, verdicts
 from s3pull.access.doctor.asking import Answer, Aws, Limits, cause_of
-from s3pull.access.doctor.examine import LIMITS
 from s3pull.access.doctor.patience import Prompt, within
 from s3pull.access.doctor.report import Report, Step, Warned, broken, you
 from s3pull.access.doctor.scene import Scene
@@ -95,7 +94,7 @@ def examine_machine(
     proxy_problem: S3pullError | None,
     where: Callable[[], tuple[str, str | None]],
     prompt: Prompt | None = None,
-    limits: Limits = LIMITS,
+    limits: Limits | None = None,
     clock_now: Callable[[], float] = time.time,
 ) -> Report:
     """Look at everything here, also past what is broken: these links do not hang on each other.
@@ -103,8 +102,11 @@ def examine_machine(
     `access` holds what options, environment and profile say of your own credentials; its bucket is not looked at.
     `where` asks the keyring (see `Cache.where`).
     """
+    limits = limits or asking.LIMITS
     report = Report()
     scene = Scene(access, "")
+    aws = Aws(access, environ, profiles, limits, clock_now)
+    aws.prepare()
     now = ["keyring"]
 
     def work(ask: Prompt | None) -> None:
@@ -117,7 +119,7 @@ def examine_machine(
             answer = Answer(False, trouble=error, cause=cause_of(error, error))
             report.steps.append(verdicts.unanswered("caller", "your own credentials", answer, scene, "sts"))
             return
-        answer = Aws(access, environ, profiles, limits, clock_now).caller(keys)
+        answer = aws.caller(keys)
         step, _ = caller.caller(answer, scene, caller.expected_account(access, environ, profiles))
         report.steps.append(step)
         timed, warnings = clock(answer)

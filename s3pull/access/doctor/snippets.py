@@ -71,6 +71,19 @@ def trust(scene: Scene) -> Snippet:
     return Snippet("trust", place, _pretty(documents.trust(grant)), Who.OWNER)
 
 
+def filled_trust(scene: Scene) -> Snippet:
+    """The command that prints the trust policy with the external ID: that is never doctor's to show."""
+    access = scene.access
+    if access.share is not None:
+        words = ["s3pull", "policy", access.share]
+    else:
+        named = "--access-point" if access.bucket.startswith("arn:") else "--bucket"
+        words = ["s3pull", "policy", named, access.bucket, *(["--prefix", scene.prefix] if scene.prefix else [])]
+        words += ["--role-arn", access.role_arn or "", "--external-id", EXTERNAL_ID]
+    words += ["--kind", "trust", *(["--consumer-role", scene.consumer] if scene.consumer else [])]
+    return command(shlex.join(words), "your shell: it prints that trust policy with the external ID", Who.YOU)
+
+
 def role(scene: Scene, *, versions: bool = False) -> Snippet:
     """A policy for the owner's role: read, list, decrypt."""
     text = _pretty(documents.role(_grant(scene, versions=versions)))
@@ -193,7 +206,7 @@ def _except_own(case: _Case) -> Snippet:
 
 
 def _trusting(case: _Case) -> list[Snippet]:
-    return [trust(case.scene)]
+    return [trust(case.scene), filled_trust(case.scene)]
 
 
 def _own_policy(case: _Case) -> list[Snippet]:

@@ -385,6 +385,9 @@ def test_a_bare_denial_is_compared_with_a_session_that_is_not_narrowed(ward):
     assert ward.examine().sound
 
 
+WHO = f"User: arn:aws:sts::{OWNER}:assumed-role/readers/ana is not authorized to perform: "
+
+
 def policy_of(ward, record):
     return getattr(ward.aws.directory.holder(record.access_key), "policy", None)
 
@@ -392,6 +395,9 @@ def policy_of(ward, record):
 def test_a_narrowing_that_aws_blames_is_ours_only_where_the_role_may(ward):
     """A key outside of the share: the session policy denies it, and so would the role."""
     ward.key = "secret/s"
+    narrowed = faults.at("GetObject", where=lambda one: policy_of(ward, one) is not None)
+    blamed = f"{WHO}s3:GetObject because no session policy allows the s3:GetObject action"
+    ward.aws.fault(narrowed, faults.status(403, "AccessDenied", blamed), None)
     report = ward.examine()
     assert told(report) == ("head", "owner", "identity-policy")
     ward.role_may(LIST, READ, allow("s3:GetObject", f"{BUCKET}/secret/*"))

@@ -19,7 +19,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from s3pull.access import assume, own
 from s3pull.access.denials import Cause
@@ -114,8 +114,7 @@ class _Exam:
         try:
             keys = own.find(self._access, aws.environ, aws.profiles, self._prompt).current()
         except S3pullError as error:
-            self._note(self._without_credentials(error))
-            raise AssertionError from error
+            self._stop(self._without_credentials(error))
         answer = aws.caller(keys)
         self._note(
             *caller.caller(answer, self._scene, caller.expected_account(self._access, aws.environ, aws.profiles))
@@ -138,7 +137,7 @@ class _Exam:
     def _assume(self) -> Credentials:
         self.now = ("assume-role", assuming.asked(self._access))
         if self._access.mfa_serial is not None and self._prompt is None:
-            self._note(assuming.no_code(self._scene))
+            self._stop(assuming.no_code(self._scene))
         narrowed = narrowing(self._access)
         answer = self._ask_role(narrowed)
         if answer.code == "PackedPolicyTooLarge" and narrowed.width == "prefix":
@@ -190,8 +189,7 @@ class _Exam:
             store = self._aws.store(keys)
         except S3pullError as error:
             answer = Answer(False, trouble=error, cause=cause_of(error, error))
-            self._note(verdicts.unanswered("bucket", self.now[1], answer, scene, "s3"))
-            raise AssertionError from error
+            self._stop(verdicts.unanswered("bucket", self.now[1], answer, scene, "s3"))
         listed = store.list(scene.prefix, most=1)
         head = store.head_bucket() if listed.denied else None
         step = listing.bucket(listed, head, scene, store.region)
@@ -251,7 +249,7 @@ class _Exam:
         for attempt in range(2):
             self.now = ("get", objects.asked_get(self._scene))
             if (storage := objects.archived(head.data)) is not None:
-                self._note(objects.get_archived(storage, head, self._scene))
+                self._stop(objects.get_archived(storage, head, self._scene))
             answer = self._byte(store, etag=head.data.get("ETag"), whole=head.data.get("ContentLength") == 0)
             if answer.status != 412 or attempt:
                 break
@@ -309,6 +307,11 @@ class _Exam:
             self._report.steps.append(step)
             if step.ok is False:
                 raise _Broken
+
+    def _stop(self, step: Step) -> NoReturn:
+        """Keep the step that is broken."""
+        self._report.steps.append(step)
+        raise _Broken
 
 
 def _keys(answer: Answer) -> Credentials:

@@ -128,8 +128,8 @@ def listing(answer: Answer, compared: Compared, scene: Scene, *, key_given: bool
 def _instead(answer: Answer, compared: Compared, scene: Scene) -> Sequence[Suspect]:
     if not answer.denied:
         return ()
-    if (found := outside(compared, scene)) is not None:
-        return (found,)
+    if found := outside(compared, scene):
+        return found
     diagnosis = answer.diagnosis("s3", assumed=scene.assumed)
     first = diagnosis.causes[0]
     if diagnosis.told and first.cause is Cause.IDENTITY_POLICY and scene.assumed and not diagnosis.clause.explicit:
@@ -155,17 +155,28 @@ def _instead(answer: Answer, compared: Compared, scene: Scene) -> Sequence[Suspe
     return ()
 
 
-def outside(compared: Compared, scene: Scene) -> Suspect | None:
-    """What the comparison found, where it found something."""
+def outside(compared: Compared, scene: Scene) -> tuple[Suspect, ...]:
+    """What the comparison found; nothing where it found nothing.
+
+    | asked otherwise               | then                                                             |
+    |-------------------------------|------------------------------------------------------------------|
+    | fine without an owner named   | ownership                                                        |
+    | fine without our narrowing    | session-policy: ours alone denies it                             |
+    | refused for another reason    | that reason: AWS names one policy, and the narrowing came first  |
+    """
     if compared.unowned is not None and compared.unowned.ok:
         why = (
             f"the bucket does not belong to account {scene.access.bucket_owner}: a wrong or squatted name, or a role "
             "that lives apart from its bucket"
         )
-        return Suspect(Cause.OWNERSHIP, why, Who.OWNER)
+        return (Suspect(Cause.OWNERSHIP, why, Who.OWNER),)
     if compared.wide is not None and compared.wide.ok:
-        return Suspect(Cause.SESSION_POLICY, "our own narrowing of the session denies it: the role itself may", Who.YOU)
-    return None
+        why = "our own narrowing of the session denies it: the role itself may"
+        return (Suspect(Cause.SESSION_POLICY, why, Who.YOU),)
+    if compared.wide is not None and compared.wide.denied:
+        diagnosis = compared.wide.diagnosis("s3", assumed=scene.assumed)
+        return diagnosis.causes if diagnosis.told else ()
+    return ()
 
 
 def sample(listed: Answer) -> Mapping[str, Any] | None:

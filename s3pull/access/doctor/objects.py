@@ -54,7 +54,7 @@ def head(
         cause = Suspect(Cause.VERSION, "the object was deleted: its newest version is a delete marker", Who.OWNER)
         return broken("head", question, f"{answer.said}, a delete marker", cause, request_id=answer.request_id)
     if answer.status == 404:
-        cause = you(Cause.KEY_MISSING, f"there is no object {scene.key!r}: check the key")
+        cause = you(Cause.KEY_MISSING, f"there is no object {scene.key!r}: check the key (a tree ends in /)")
         return broken("head", question, answer.said, cause, request_id=answer.request_id)
     if words is None:
         return refused("head", question, answer, scene, "s3")
@@ -69,8 +69,8 @@ def _instead(
 ) -> Sequence[Suspect]:
     if not words.denied:
         return ()
-    if (found := outside(compared, scene)) is not None:
-        return (found,)
+    if found := outside(compared, scene):
+        return found
     diagnosis = words.diagnosis("s3", assumed=scene.assumed)
     if diagnosis.clause.action == "s3:ListBucket" and scene.assumed:
         why = f"there is no object {scene.key!r}: who may not list hears 403 instead of 404"
@@ -134,8 +134,8 @@ def get(answer: Answer, compared: Compared, scene: Scene, encryption: str | None
     if answer.ok:
         return Step("get", True, question, f"{answer.status}: it can be read", request_id=answer.request_id)
     instead: Sequence[Suspect] = ()
-    if answer.denied and (found := outside(compared, scene)) is not None:
-        instead = (found,)
+    if answer.denied and (found := outside(compared, scene)):
+        instead = found
     elif answer.denied and (encryption or "").startswith("aws:kms"):
         diagnosis = answer.diagnosis("s3", assumed=scene.assumed)
         if not diagnosis.told:

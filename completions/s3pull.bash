@@ -6,7 +6,7 @@ _s3pull() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$path $word" in
-            " get" | " ls" | " cat" | " share" | " share add" | " share import" | " share list" | " share show" | " share remove" | " share export" | " policy" | " login" | " logout" | " status" | " credentials" | " demo") path="$path $word" ;;
+            " get" | " sync" | " verify" | " lock" | " ls" | " cat" | " schedule" | " share" | " share add" | " share import" | " share list" | " share show" | " share remove" | " share export" | " policy" | " login" | " logout" | " status" | " doctor" | " credentials" | " demo") path="$path $word" ;;
         esac
     done
     case "$path" in
@@ -14,7 +14,7 @@ _s3pull() {
             case "$prev" in
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W 'get ls cat share policy login logout status credentials demo --config -v --verbose --version --help' -- "$cur"))
+            COMPREPLY=($(compgen -W 'get sync verify lock ls cat schedule share policy login logout status doctor credentials demo --config -v --verbose --version --help' -- "$cur"))
             ;;
         " get")
             case "$prev" in
@@ -23,6 +23,33 @@ _s3pull() {
                 --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
             esac
             COMPREPLY=($(compgen -W '-n --dry-run --from-file --version-id --overwrite --no-clobber --include --exclude --jobs --limit-rate --require-checksum --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            [[ $cur == -* ]] || _s3pull_sources
+            ;;
+        " sync")
+            case "$prev" in
+                --locked | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+                --deadline | --wait | --keep | --grace | --include | --exclude | --jobs | --limit-rate | --role-arn | --external-id | --profile | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) return ;;
+                --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
+            esac
+            COMPREPLY=($(compgen -W '--delete --max-delete -n --dry-run --locked --deadline --wait --publish --keep --grace --include --exclude --jobs --limit-rate --require-checksum --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            [[ $cur == -* ]] || _s3pull_sources
+            ;;
+        " verify")
+            case "$prev" in
+                --wait | --role-arn | --external-id | --profile | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) return ;;
+                --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
+                --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+            esac
+            COMPREPLY=($(compgen -W '--remote --repair --wait --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- "$cur"))
+            ;;
+        " lock")
+            case "$prev" in
+                --as-of | --include | --exclude | --role-arn | --external-id | --profile | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) return ;;
+                --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
+                --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+            esac
+            COMPREPLY=($(compgen -W '--as-of --include --exclude --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " ls")
@@ -41,6 +68,15 @@ _s3pull() {
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
             COMPREPLY=($(compgen -W '--range --version-id --require-checksum --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            [[ $cur == -* ]] || _s3pull_sources
+            ;;
+        " schedule")
+            case "$prev" in
+                --every | --keep | --deadline | --wait) return ;;
+                --format) COMPREPLY=($(compgen -W 'cron systemd' -- "$cur")); return ;;
+                --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+            esac
+            COMPREPLY=($(compgen -W '--every --format --delete --publish --keep --deadline --wait --config --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " share")
@@ -120,6 +156,15 @@ _s3pull() {
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
             COMPREPLY=($(compgen -W '--role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose --help' -- "$cur"))
+            ;;
+        " doctor")
+            case "$prev" in
+                --key | --role-arn | --external-id | --profile | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) return ;;
+                --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
+                --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+            esac
+            COMPREPLY=($(compgen -W '--key --probe --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose --help' -- "$cur"))
+            [[ $cur == -* ]] || _s3pull_sources
             ;;
         " credentials")
             case "$prev" in

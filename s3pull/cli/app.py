@@ -41,7 +41,7 @@ COMMANDS = (
     Entry("cat", "cat", _PULL, "write one object to stdout, verified"),
     Entry("schedule", "schedule", _PULL, "print what runs a sync regularly, for cron or systemd"),
     Entry("share", "shares", _KNOW, "remember sources: add, import, list, show, remove, export"),
-    Entry("policy", "policy", _KNOW, "documents that let a consumer read a share; --check judges those there are"),
+    Entry("policy", "policy", _KNOW, "print or check the documents that grant a share"),
     Entry("login", "sessions", _KNOW, "assume a share's role now (asks for MFA once)"),
     Entry("logout", "sessions", _KNOW, "forget cached sessions"),
     Entry("status", "sessions", _KNOW, "who am I, and which sessions are cached"),

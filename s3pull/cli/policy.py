@@ -151,9 +151,10 @@ def policy(
 
     \b
       s3pull policy acme --consumer-role arn:aws:iam::222222222222:role/etl --kind trust > trust.json
-      s3pull policy --bucket acme-exports --prefix 2026/ --role-arn arn:aws:iam::111122223333:role/acme-readers \\
-             --consumer-role arn:aws:iam::222222222222:role/etl --new-external-id
-      s3pull policy acme --consumer-role arn:aws:iam::222222222222:role/etl --check trust.json --check role.json
+      s3pull policy --bucket acme-exports --prefix 2026/ --new-external-id \\
+             --role-arn arn:aws:iam::111122223333:role/acme-readers \\
+             --consumer-role arn:aws:iam::222222222222:role/etl
+      s3pull policy acme --consumer-role arn:aws:iam::222222222222:role/etl --check trust.json
 
     As JSON --kind all is one object: each kind and its document. As cloudformation or terraform it is what the owner
     needs: the role, or with --direct the bucket policy. --check exits 6 where something is missing or AWS would refuse

@@ -492,3 +492,19 @@ def test_sts_that_will_not_say_who_one_is(ward):
         ("role", None),
     ]
     assert str(report.steps[1].causes[0].cause) == "vpc-endpoint"
+
+
+def test_a_role_on_the_way_is_not_the_data_owners(ward, isolated):
+    """A profile's own role is refused: nothing that would go to the data owner is printed."""
+    hop = ward.aws.role(CONSUMER, "hop", trust={f"arn:aws:iam::{CONSUMER}:user/bob": None})
+    lines = f"[profile work]\nrole_arn = {hop}\nsource_profile = base\n[profile base]\n"
+    keys = f"aws_access_key_id = {ward.ana.access_key}\naws_secret_access_key = {ward.ana.secret_key}\n"
+    (isolated / "config").write_text(lines + keys)
+    ward.keys = None
+    ward.environment["AWS_CONFIG_FILE"] = str(isolated / "config")
+    ward.share["profile"] = "work"
+    report = ward.examine()
+    assert told(report) == ("caller", "unknown", "external-id")
+    assert hop in report.broken.observed
+    assert report.broken.snippets == ()
+    assert report.broken.request_id

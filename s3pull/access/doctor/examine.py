@@ -130,7 +130,10 @@ class _Exam:
         """No credentials of one's own. Where a profile's role had to be assumed for them, STS may have said why."""
         if error.status is not None:
             answer = Answer(False, error.status, error.code or "", error.message, error.request_id)
-            return verdicts.refused("caller", "your own credentials", answer, self._scene, "sts")
+            step = verdicts.refused("caller", "your own credentials", answer, self._scene, "sts")
+            # it is not the data owner's role that was refused, and nothing of theirs is to be pasted
+            note = "this is the role of your own AWS profile, on the way to the data owner's"
+            return replace(step, snippets=(), notes=(note,))
         answer = Answer(False, trouble=error, cause=cause_of(error, error))
         return verdicts.unanswered("caller", "your own credentials", answer, self._scene, "sts")
 

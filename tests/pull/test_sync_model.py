@@ -183,4 +183,4 @@ TestMirroring.settings = quick
 def test_thousands_of_steps():
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(Mirroring, settings=settings(quick, max_examples=120, stateful_step_count=50))
+    run_state_machine_as_test(Mirroring, settings=settings(quick, max_examples=50, stateful_step_count=50))

@@ -113,7 +113,7 @@ def rcp_denies(ward):
 
 
 def endpoint_lacks_the_bucket(ward):
-    ward.guard(ENDPOINT, allow("sts:*"), allow("s3:*", "arn:aws:s3:::own-bucket*"))
+    ward.guard(ENDPOINT, allow("s3:*", "arn:aws:s3:::own-bucket*"))
 
 
 def endpoint_denies(ward):
@@ -152,7 +152,7 @@ def bucket_denies_get(ward):
 
 
 def endpoint_lacks_get(ward):
-    ward.guard(ENDPOINT, allow(["sts:*", "s3:ListBucket"]))
+    ward.guard(ENDPOINT, allow("s3:ListBucket"))
 
 
 def uploaded_by_a_third_account(ward):

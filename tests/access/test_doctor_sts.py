@@ -116,11 +116,11 @@ def owners_rcp_denies(ward):
 
 
 def sts_endpoint_lacks_it(ward):
-    ward.guard(ENDPOINT, allow(["sts:GetCallerIdentity", "s3:*"]))
+    ward.guard(ENDPOINT, allow("sts:GetCallerIdentity"), service="sts")
 
 
 def sts_endpoint_denies(ward):
-    ward.guard(ENDPOINT, allow("*"), deny("sts:AssumeRole"))
+    ward.guard(ENDPOINT, allow("*"), deny("sts:AssumeRole"), service="sts")
 
 
 def own_role(ward, **more):
@@ -483,7 +483,7 @@ def test_a_profile_of_another_account_is_the_wrong_one(ward, isolated):
 
 def test_sts_that_will_not_say_who_one_is(ward):
     """A VPC endpoint may refuse GetCallerIdentity; the download does not hang on it, and neither does doctor."""
-    ward.guard(ENDPOINT, allow(["sts:AssumeRole", "s3:*"]))
+    ward.guard(ENDPOINT, allow("sts:AssumeRole"), service="sts")
     report = ward.examine()
     assert report.sound
     assert [(one.step, one.ok) for one in report.steps[1:4]] == [

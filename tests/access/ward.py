@@ -108,10 +108,10 @@ class Ward:
         if role_may:
             self.role.policies += (policy(allow("kms:Decrypt", KEY)),)
 
-    def guard(self, kind: str, *statements: dict[str, Any], account: str | None = None) -> None:
+    def guard(self, kind: str, *statements: dict[str, Any], account: str | None = None, service: str = "s3") -> None:
         self.limiting = policy(*statements)
         self.denying = next((one for one in statements if one["Effect"] == "Deny"), {})
-        self.aws.guard(kind, self.limiting, account=account)
+        self.aws.guard(kind, self.limiting, account=account, service=service)
 
     def examine(self, *, probe: bool = False, limits: Limits | None = None) -> Report:
         for name in [name for name in os.environ if name.startswith(("AWS_", "S3PULL_", "HTTP"))]:

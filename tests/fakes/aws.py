@@ -205,9 +205,17 @@ class FakeAws:
     def sessions(self, role: str | None = None) -> list[Session]:
         return [one for one in self.directory.sessions() if role in (None, one.role.arn)]
 
-    def guard(self, kind: str, document: Document, *, account: str | None = None, arn: str | None = None) -> None:
-        """An SCP (`account`: the caller's), an RCP (the bucket's) or, for everyone, a VPC endpoint policy."""
-        self.guards.append((account, Guard(kind, document, arn)))
+    def guard(
+        self,
+        kind: str,
+        document: Document,
+        *,
+        account: str | None = None,
+        arn: str | None = None,
+        service: str = "s3",
+    ) -> None:
+        """An SCP (`account`: the caller's), an RCP (the resource's) or, for all, a service's VPC endpoint policy."""
+        self.guards.append((account, Guard(kind, document, arn, service)))
 
     # --- buckets ----------------------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ class Call:
         assert self.bucket is not None
         bucket, account = self.bucket, self.who.account
         applies = {SCP: (None, account), RCP: (None, bucket.owner), ENDPOINT: (None,)}
-        guards = [guard for whose, guard in self.aws.guards if whose in applies[guard.kind]]
+        guards = [guard for whose, guard in self.aws.guards if whose in applies[guard.kind] and guard.applies_to("s3")]
         return decide(
             self.who,
             Ask(action, resource, {**self.context(), **context}),

@@ -47,11 +47,18 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True)
 class Guard:
-    """A policy that can only take away: an SCP, RCP or endpoint policy. `arn` is named in the denial where known."""
+    """A policy that can only take away: an SCP, RCP or endpoint policy. `arn` is named in the denial where known.
+
+    `service`: whose VPC endpoint it is; the others apply to both services.
+    """
 
     kind: str
     document: Document
     arn: str | None = None
+    service: str = "s3"
+
+    def applies_to(self, service: str) -> bool:
+        return self.kind != ENDPOINT or self.service == service
 
 
 @dataclass(frozen=True)

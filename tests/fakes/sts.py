@@ -71,7 +71,7 @@ def _pass_endpoint(aws: FakeAws, holder: User | Session) -> None:
     """GetCallerIdentity needs no permission; a VPC endpoint may refuse it all the same."""
     who, ask = holder.principal(), Ask("sts:GetCallerIdentity", "*")
     for _, guard in aws.guards:
-        if guard.kind == ENDPOINT and not matches(guard.document, ask, "Allow", who):
+        if guard.kind == ENDPOINT and guard.applies_to("sts") and not matches(guard.document, ask, "Allow", who):
             verdict = Verdict(False, ENDPOINT)
             text = f"User: {who.arn} is not authorized to perform: {ask.action}{verdict.reason(ask.action)}"
             raise Refusal(403, "AccessDenied", text)
@@ -256,7 +256,7 @@ def _authorize(
         if role is None:
             raise Refusal(403, "AccessDenied", f"{denied} on resource: {arn}")
         applies = {SCP: (None, caller.account), RCP: (None, role.account), ENDPOINT: (None,)}
-        guards = [guard for account, guard in aws.guards if account in applies[guard.kind]]
+        guards = [guard for account, guard in aws.guards if account in applies[guard.kind] and guard.applies_to("sts")]
         verdict = decide(
             caller,
             ask,

@@ -41,7 +41,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of the chain. `ok` None: nobody can tell, or was asked. `notes` say what doctor put right itself."""
+    """One link of the chain. `ok` None: nobody can tell, or it was not asked. `notes` say what was put right."""
 
     step: str
     ok: bool | None

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,21 @@ FOREIGN = re.compile(
     r"SSL_CERT_(FILE|DIR)|BOTO_CONFIG|NO_COLOR|FORCE_COLOR|COLUMNS|LINES|DBUS_SESSION_BUS_ADDRESS",
     re.IGNORECASE,
 )
+
+
+#: minutes after which no further slow proof is begun: the suite has to end in time on slow machines, too
+SLOW_MINUTES = float(os.environ.get("SLOW_MINUTES", "40"))
+_BEGAN = time.monotonic()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow proofs come last."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("slow") is not None and time.monotonic() - _BEGAN > SLOW_MINUTES * 60:
+        pytest.skip(f"this machine is slow: {SLOW_MINUTES:g} minutes are over (SLOW_MINUTES sets another bound)")
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ WASTE = 32 * MIB
 SOURCE = "s3://acme-exports/big"
 
 
-def wait_until(condition, process, seconds=60):
+def wait_until(condition, process, seconds=180):
     """Until it holds. The process must still be at it then."""
     deadline = time.monotonic() + seconds
     while not condition() and process.poll() is None:

@@ -67,7 +67,7 @@ class Running:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def finish(self, timeout: float = 60) -> Result:
+    def finish(self, timeout: float = 180) -> Result:
         """Wait for the end; a process that does not come to one is killed, and fails the test."""
         try:
             code = self.process.wait(timeout)
@@ -109,7 +109,7 @@ def run_s3pull(
     tty: bool = False,
     *,
     answers: Mapping[str, str] | None = None,
-    timeout: float = 60,
+    timeout: float = 180,
 ) -> Result:
     """Run `s3pull ARGS` to its end with `env` over this process's environment.
 

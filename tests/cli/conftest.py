@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from s3pull.cli.app import main
+from s3pull.local import durability, releases
+from tests.mirrors import Mirrored
 
 
 @dataclass(frozen=True)
@@ -62,3 +65,34 @@ def config(isolated, monkeypatch):
     path = isolated / "config.toml"
     monkeypatch.setenv("S3PULL_CONFIG", str(path))
     return path
+
+
+class Here(Mirrored):
+    """A bucket and its mirror, with commands that run in this process."""
+
+    def __init__(self, aws, cwd, capsys):
+        super().__init__(aws, cwd)
+        self._capsys = capsys
+
+    def __call__(self, *args):
+        self._capsys.readouterr()
+        code = main(args)
+        said = self._capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    def sync(self, *args):
+        return self("sync", self.source, "m", *args)
+
+    def get(self, *args):
+        return self("get", *args)
+
+
+@pytest.fixture
+def here(fake_aws, tmp_path, capsys, monkeypatch):
+    """Runs many commands quickly: nothing waits for the disk."""
+    made = Here(fake_aws, tmp_path, capsys)
+    made.lead(monkeypatch)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    for module in (durability, releases):
+        monkeypatch.setattr(module, "syncfs", lambda: lambda _: None)
+    return made

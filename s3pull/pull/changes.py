@@ -115,9 +115,10 @@ class Changes:
             self._flush()
 
     def unnamed(self) -> bool:
-        """Whether there are objects without a path."""
+        """Whether there are objects without a path, or with another than they had: it may be in use."""
         self._flush()
-        return self._db.execute("SELECT 1 FROM wanted WHERE path IS NULL LIMIT 1").fetchone() is not None
+        query = "SELECT 1 FROM wanted WHERE path IS NULL UNION ALL SELECT 1 FROM gone WHERE moved LIMIT 1"
+        return self._db.execute(query).fetchone() is not None
 
     def name(self, paths: Iterable[tuple[str, str]]) -> None:
         """Give paths to objects that have none: (path, key) pairs, and to all others their key as their path."""
@@ -126,9 +127,11 @@ class Changes:
         self._db.execute("UPDATE wanted SET path = key WHERE path IS NULL")
 
     def drop(self, keys: Iterable[str]) -> None:
-        """These are not wanted after all."""
+        """These are not wanted after all, and so their files stay where they are."""
         self._flush()
-        self._db.executemany("DELETE FROM wanted WHERE key = ?", ((key,) for key in keys))
+        rows = [(key,) for key in keys]
+        self._db.executemany("DELETE FROM wanted WHERE key = ?", rows)
+        self._db.executemany("DELETE FROM gone WHERE key = ? AND moved", rows)
 
     def wants(self, key: str) -> bool:
         """Whether the object at `key` is wanted."""

@@ -65,15 +65,16 @@ def compare(
     *,
     belongs: Scope | None = None,
     scope: Scope | None = None,
-    path_of: Callable[[str], str] | None = None,
+    path_of: Callable[[str], str | None] | None = None,
     on_same: Same | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Found:
     """Note every difference in `changes` and count the rest.
 
     `root` is cut off from keys; others than those below it are left out. `belongs` says which of them the source means,
-    `scope` which of those the filters let in. `path_of` gives a key's path anew, where names
-    are encoded otherwise than when the receipts were written. Raises Disordered, what the listing raises, DiskError.
+    `scope` which of those the filters let in. `path_of` gives a key's path anew, where names are encoded otherwise than
+    when the receipts were written; None: it has no such path, and keeps the one that it has. Raises Disordered, what
+    the listing raises, DiskError.
     """
     counts = Found()
     cut = len(root)
@@ -103,7 +104,7 @@ def compare(
                 changes.want(Wanted.of(key, found))
                 continue
             counts.known += 1
-            path = receipt.path if path_of is None else path_of(key)
+            path = receipt.path if path_of is None else path_of(key) or receipt.path
             standing = look(path)
             if (
                 standing is not None

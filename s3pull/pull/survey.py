@@ -63,7 +63,7 @@ def survey(
     dropped: list[str] = []
     for wanted in changes.wanted():
         path = wanted.path
-        if path is None:
+        if path is None or not wanted.known:  # also one that moves: its new path may be another's
             assert collisions is not None
             try:
                 path = _path(wanted, encode)

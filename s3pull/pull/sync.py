@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from s3pull.errors import DeadlineReached, NothingThere, S3pullError, UsageError
+from s3pull.errors import DeadlineReached, NameRefused, NothingThere, S3pullError, UsageError
 from s3pull.events import Action, ObjectEvent, Preflight, Reason, Summary
 from s3pull.local import journals
 from s3pull.local.mirror import PLAIN, PUBLISH, Mirror, State, another_source
@@ -231,13 +231,13 @@ class Sync:
         meter.done_bytes, meter.done_files = found.same_bytes, found.same
         return found
 
-    def _path_of(self, key: str) -> str:
+    def _path_of(self, key: str) -> str | None:
         try:
             if key.endswith("/"):
                 return local_path(key[:-1], encode=self._order.encode_names) + "/"
             return local_path(key, encode=self._order.encode_names)
-        except S3pullError:
-            return key
+        except NameRefused:
+            return None
 
     def _tell_same(self, brief: Brief, found: RemoteObject) -> None:
         reason = Reason.SAME_RECEIPT

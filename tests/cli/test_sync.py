@@ -497,6 +497,27 @@ def test_the_same_content_under_another_etag_is_not_fetched_again(here):
 # --- encoded names -----------------------------------------------------------------------------------------------
 
 
+def test_names_are_safe_also_when_encoding_is_turned_off_again(here):
+    """What had to be encoded has no other name: it is never written as it reads, least of all over our own state."""
+    names = {".s3pull/receipts.db": b"not a database", "../up": b"up", "bell\x07": b"bell", "50%25": b"half"}
+    for name, body in names.items():
+        here.put(name, body)
+    assert here.sync("--encode-names").exit == 0
+    for name in names:
+        here.put(name, b"changed " + names[name])
+    done = here.sync()
+    assert done.exit in (0, 3)
+    assert here("sync", here.source, "m", "-q").exit in (0, 3)
+    assert not (here.cwd / "up").exists()
+    assert not (here.folder / "bell\x07").exists()
+    assert here.state() == STATE
+    assert set(here.receipts()) == set(names)
+    assert here.sync("--encode-names").exit == 0
+    assert {name: content for name, content in here.files().items() if b"changed" in content}.keys() >= {
+        "%2Es3pull/receipts.db", "%2E%2E/up", "bell%07",
+    }  # fmt: skip
+
+
 # --- get beside sync ---------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from s3pull.local import owner
 from s3pull.local.directory import FileStat
 from s3pull.local.durability import sync_file
 from s3pull.local.mirror import Mirror, State
+from s3pull.local.names import local_path
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State as OwnerState
 from s3pull.local.parts import UNKNOWN_AGE
@@ -70,6 +71,7 @@ def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:
     | the file now                | the receipt that is there | the journal's |
     |-----------------------------|---------------------------|---------------|
     | is not as the journal says  |                           | is left out |
+    | is not where the mirror would have put it |             | is left out |
     | is as the journal says      | is none, or of another look | is taken |
     | is as the journal says      | of the same look, same ETag | is left out |
     | is as the journal says      | of the same look, another ETag | neither is believed |
@@ -83,7 +85,7 @@ def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:
         if facts is None or text is None:
             continue
         for receipt in _receipts(text, mirror):
-            count += _take(receipt, tree, receipts)
+            count += _take(receipt, tree, receipts, mirror.encode_names)
         receipts.flush()
         ended = text.endswith(f'"{_END}"\n'.encode())
         if ended or _abandoned(state, name, owner.state(facts.token)):
@@ -91,10 +93,12 @@ def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:
     return count
 
 
-def _take(receipt: Receipt, tree: Tree, receipts: Receipts) -> bool:
+def _take(receipt: Receipt, tree: Tree, receipts: Receipts, encode: bool) -> bool:
     if receipt.folder:
         return False
     try:
+        if receipt.path != local_path(receipt.key, encode=encode):
+            return False
         found = tree.stat(receipt.path)
     except S3pullError:
         return False
@@ -135,7 +139,7 @@ def _text(state: State, name: str) -> bytes | None:
 
 
 def _receipts(text: bytes, mirror: Mirror) -> Iterator[Receipt]:
-    """The receipts of a journal that fit a mirror: its source, and paths that are the mirror's own."""
+    """The receipts of a journal that are of a mirror's source, with keys relative to its root."""
     lines = text.split(b"\n")[:-1]
     header = _parsed(lines[0]) if lines else None
     if not isinstance(header, dict) or header.get("schema") != _SCHEMA:

@@ -547,6 +547,20 @@ def test_get_writes_what_the_next_sync_takes_up(here):
     assert here.files()["a"] == b"newer than the edit"
 
 
+@pytest.mark.parametrize("names", [("sub/b", "m/"), ("sub/b", "m/other"), ("sub/", "m")])
+def test_get_to_another_place_is_no_receipt_of_the_mirrors_file(here, names):
+    """A file that `get` put elsewhere in the folder says nothing of the path that the mirror has for that object."""
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    here.put("sub/b", b"2")
+    assert here.get(here.source + names[0], names[1]).exit == 0
+    assert here.sync().exit == 0
+    assert here.files()["sub/b"] == b"2"
+    assert here.receipts() == {"a": "a", "sub/b": "sub/b"}
+    assert here("verify", "m").exit == 0
+    assert here.nothing_stray()
+
+
 def test_a_torn_or_foreign_journal_is_left_out(here):
     here.put("a", b"1")
     assert here.sync().exit == 0

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from s3pull.errors import DeadlineReached, NameRefused, NothingThere, S3pullError, UsageError
 from s3pull.events import Action, ObjectEvent, Preflight, Reason, Summary
 from s3pull.local import journals
-from s3pull.local.mirror import PLAIN, PUBLISH, Mirror, State, another_source
+from s3pull.local.mirror import FOLDER, PLAIN, PUBLISH, Mirror, State, another_source
 from s3pull.local.names import local_path
 from s3pull.local.receipts import Brief, Receipts
 from s3pull.local.runlock import RunLock
@@ -146,24 +146,29 @@ class Sync:
         if before is not None:
             _check_mirror(order.dest, mirror, before)
         check = lock.check if lock is not None else lambda: None
+        noting = state if lock is not None and before != mirror else None  # when it is known that something is there
         if order.publishing is None:
             with self._receipts(state, check) as receipts, Changes() as changes:
-                if state is not None and receipts is not None and lock is not None:
-                    if before != mirror:
-                        state.note(mirror)
+                if before is None and receipts is not None and receipts.count():
+                    raise _unknown_source(order.dest)
+                if state is not None and receipts is not None and lock is not None and before is not None:
                     journals.merge(state, mirror, tree, receipts)
                 renamed = before is not None and before.encode_names != mirror.encode_names
                 found = self._compare(pages, tree, receipts, changes, renamed=renamed)
                 costs = self._judge(found, changes, tree, receipts, disk=tree)
+                if noting is not None:
+                    noting.note(mirror)
                 self._apply(costs, changes, tree, receipts, check)
             return
         with Publication(order.publishing, tree, state, check, durable=order.choices.durable) as publication:
-            if state is not None and lock is not None and before != mirror:
-                state.note(mirror)
+            if before is None and publication.has_base:
+                raise _unknown_source(order.dest)
             base, known = publication.base_tree, publication.base_receipts
             with Changes() as changes:
                 found = self._compare(pages, base, known, changes, renamed=False)
                 self._judge(found, changes, base, known, disk=tree)
+                if noting is not None:
+                    noting.note(mirror)
                 if order.choices.dry_run:
                     self._plan(changes, base, known)
                 elif found.wanted or (found.gone and order.delete) or not publication.has_base:
@@ -405,6 +410,13 @@ class Sync:
         """The crew was stopped (a deadline, a receipt that could not be written): say so here, between two steps."""
         if self.transfer.crew.stopping and self.transfer.crew.error is not None:
             raise self.transfer.crew.error
+
+
+def _unknown_source(dest: Path) -> UsageError:
+    return UsageError(
+        f"{str(dest)!r} has receipts, and nothing says of which source",
+        hint=f"remove {str(dest / FOLDER)!r}: files that are right are taken up by their checksums, not downloaded",
+    )
 
 
 def _check_mirror(dest: Path, now: Mirror, before: Mirror) -> None:

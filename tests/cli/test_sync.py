@@ -242,6 +242,19 @@ def test_quiet(here):
 # --- DEST -----------------------------------------------------------------------------------------------------
 
 
+def test_a_source_that_was_mistyped_binds_nothing(here):
+    """The folder of a sync that found nothing, or was not let in, is as free as it was."""
+    here.put("a", b"1")
+    wrong = here("sync", "s3://data/im/", "m")
+    assert wrong.exit == 4
+    here.aws.fault(at("ListObjectsV2"), faults.status(403, "AccessDenied"))
+    denied = here("sync", "s3://data/", "m")
+    assert denied.exit == 10
+    assert here.sync().exit == 0
+    assert here.files() == {"a": b"1"}
+    assert here.nothing_stray()
+
+
 def test_another_source_is_refused(here):
     here.put("a", b"1")
     here.put("sub/b", b"2")
@@ -260,6 +273,24 @@ def test_another_source_is_refused(here):
     shutil.rmtree(here.folder / ".s3pull")
     assert here("sync", "s3://data/in/sub/", "m", "--delete").exit == 0
     assert here.files() == {"a": b"1", "sub/b": b"2", "b": b"2"}
+
+
+def test_receipts_of_an_unknown_source_are_not_believed(here):
+    """source.json alone was lost: whose receipts these are nobody knows, and so nothing is deleted for them."""
+    for name in "abcd":
+        here.put(name, name.encode())
+    assert here.sync().exit == 0
+    (here.folder / ".s3pull/source.json").unlink()
+    before = snapshot(here.folder)
+    here.aws.bucket("other")
+    for name in "ab":
+        here.aws.put("other", name, name.encode())
+    done = here("sync", "s3://other/", "m", "--delete")
+    assert done.exit != 0
+    assert "internal" not in done.err
+    assert {name: seen for name, seen in snapshot(here.folder).items() if ".s3pull" not in name} == {
+        name: seen for name, seen in before.items() if ".s3pull" not in name
+    }
 
 
 @pytest.mark.parametrize("layout", [["--publish"], []])

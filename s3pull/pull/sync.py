@@ -115,17 +115,17 @@ class Sync:
             durable = order.choices.durable
             tree = stack.enter_context(Tree(order.dest, create=not order.choices.dry_run, durable=durable))
             state = State.open(tree, create=not order.choices.dry_run)
-            lock = None
-            if state is not None and not order.choices.dry_run:
-                lock = stack.enter_context(
-                    RunLock.acquire(
-                        state.directory,
-                        wait=order.wait,
-                        say=self._voice.say,
-                        stopped=lambda: self.transfer.crew.stopping,
-                    )
-                )
             try:
+                lock = None
+                if state is not None and not order.choices.dry_run:
+                    lock = stack.enter_context(
+                        RunLock.acquire(
+                            state.directory,
+                            wait=order.wait,
+                            say=self._voice.say,
+                            stopped=lambda: self.transfer.crew.stopping,
+                        )
+                    )
                 self._mirror(tree, state, lock)
             except S3pullError as error:
                 self.transfer.raise_first(error)

@@ -644,6 +644,26 @@ def test_a_deadline_before_the_listing_is_over_deletes_nothing(ten, pages_of_thr
     assert ten.nothing_stray()
 
 
+def test_waiting_for_another_run(here):
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    with Tree(here.folder, create=False) as tree:
+        lock = RunLock.acquire(tree.directory(".s3pull"))
+        try:
+            held = here.sync()
+            assert held.exit == 12
+            late = here.sync("--wait", "60s", "--deadline", "0.5s")
+            assert late.exit == 13
+            assert "the deadline was reached" in late.err
+            assert here.sync("-n").exit == 0
+            checked = here("verify", "m")
+            assert checked.exit == 12
+        finally:
+            lock.release()
+    assert here.sync("--wait", "60s").exit == 0
+    assert here.nothing_stray()
+
+
 @pytest.mark.parametrize(("number", "exit"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals(fake_aws, tmp_path, monkeypatch, number, exit):
     mirrored = Mirrored(fake_aws, tmp_path)

@@ -275,6 +275,27 @@ def test_two_runs_at_once(mirrored):
     assert mirrored.nothing_stray()
 
 
+def test_a_set_of_files_changes_as_a_whole(mirrored):
+    """aws-cli#1705: stage a whole set, so that nobody reads half of the old and half of the new."""
+    mirrored.put("a", b"1")
+    mirrored.put("b", b"1")
+    assert mirrored.sync("--publish").code == 0
+    mirrored.put("a", b"2")
+    mirrored.put("b", b"2")
+    mirrored.aws.fault(at("GetObject", key="in/b"), faults.status(403, "AccessDenied"), times=None)
+    half = mirrored.sync("--publish")
+    assert half.code == 3
+    assert "not published: 1 object is missing" in half.stderr
+    assert mirrored.files("current") == {"a": b"1", "b": b"1"}
+    mirrored.aws.faults.clear()
+    mirrored.aws.requests.clear()
+    whole = mirrored.sync("--publish")
+    assert whole.code == 0
+    assert mirrored.files("current") == {"a": b"2", "b": b"2"}
+    assert [one.key for one in mirrored.aws.asked("GetObject")] == ["in/b"]
+    assert mirrored.state() == {"source.json", "releases"}
+
+
 # --- names and times -----------------------------------------------------------------------------------------
 
 

@@ -348,15 +348,14 @@ class Sync:
             self.transfer.work(self._tasks(changes, puller))
         self._stop_if_told()
         tally = self.transfer.tally
-        if self._order.delete:
-            self._tell_gone(changes, planned=False)
         if tally.exits:
             missing = tally.counts[Action.FAILED] + tally.counts[Action.REFUSED]
-            self._voice.say(
-                f"not published: {missing:,} objects are missing; what was fetched is kept for the next run"
-            )
+            words = "1 object is" if missing == 1 else f"{missing:,} objects are"
+            self._voice.say(f"not published: {words} missing; what was fetched is kept for the next run")
             return
         publication.publish(changes, self._voice.note)
+        if self._order.delete:
+            self._tell_gone(changes, planned=False)
 
     def _plan(self, changes: Changes, tree: Tree | None, receipts: Receipts | None) -> None:
         """What `--dry-run` tells of each object: the same decisions, and nothing is done."""

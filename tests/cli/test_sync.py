@@ -733,6 +733,30 @@ def test_publishing(here):
     assert here.state() == {"source.json", "releases"}
 
 
+def test_what_was_not_published_was_not_deleted(here):
+    for name in "abc":
+        here.put(name, name.encode())
+    assert here.sync("--publish").exit == 0
+    here.delete("a")
+    here.put("b", b"changed")
+    here.put("d", b"new")
+    here.aws.fault(at("GetObject", key="in/b"), faults.status(403, "AccessDenied"), times=None)
+    done = here.sync("--publish", "--delete", "--json")
+    assert done.exit == 3
+    assert summary(done.out)["deleted"] == 0
+    assert "a" not in told(done.out)
+    assert here.files("current") == {"a": b"a", "b": b"b", "c": b"c"}
+    here.aws.faults.clear()
+    here.put("c", b"changed meanwhile")
+    here.delete("d")
+    here.aws.requests.clear()
+    again = here.sync("--publish", "--delete", "--json")
+    assert again.exit == 0
+    assert summary(again.out)["deleted"] == 1
+    assert here.files("current") == {"b": b"changed", "c": b"changed meanwhile"}
+    assert here.state() == {"source.json", "releases"}
+
+
 def test_keeping_releases(here):
     for number in range(4):
         here.put("a", b"%d" % number)

@@ -366,13 +366,14 @@ class Sync:
                 self.transfer.work(self._tasks(changes, puller))
         else:
             for row in changes.wanted():
-                self.transfer.tally.counts[Action.DOWNLOADED] += 1
+                path = row.path or row.key
+                action, reason = Action.DOWNLOADED, Reason.NEW
+                if path.endswith("/"):
+                    action, reason, path = Action.SKIPPED, Reason.DIRECTORY, path[:-1]
+                self.transfer.tally.counts[action] += 1
                 self._voice.event(
                     ObjectEvent(
-                        *(Action.DOWNLOADED, self._root + row.key, row.path, row.size),
-                        etag=row.etag,
-                        reason=Reason.NEW,
-                        planned=True,
+                        *(action, self._root + row.key, path, row.size), etag=row.etag, reason=reason, planned=True
                     )
                 )
         if order.delete:

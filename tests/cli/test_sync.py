@@ -757,6 +757,16 @@ def test_what_was_not_published_was_not_deleted(here):
     assert here.state() == {"source.json", "releases"}
 
 
+def test_a_dry_run_of_the_first_release(here):
+    here.put("a", b"1")
+    here.put("sub/", b"")
+    done = here.sync("--publish", "-n")
+    assert done.exit == 0
+    assert sorted(done.out.splitlines()) == ["download  a", "skip  sub"]
+    assert "to download: 1 file, 1 B, 1 already here" in done.err
+    assert not here.folder.exists()
+
+
 def test_keeping_releases(here):
     for number in range(4):
         here.put("a", b"%d" % number)

@@ -211,6 +211,19 @@ def test_a_glob_lists_its_fixed_part_alone(mirrored):
     assert mirrored.nothing_stray()
 
 
+def test_filters_that_leave_nothing_say_so(mirrored):
+    """aws-cli#4240: filters do nothing, and it exits 0 without a word."""
+    mirrored.put("a.csv", b"x")
+    mirrored.put("b.csv", b"x")
+    done = mirrored.sync("--include", "*.parquet")
+    assert done.code == 0
+    assert "the filters leave out all 2 objects" in done.stderr
+    some = mirrored.sync("--include", "a.*")
+    assert (some.code, mirrored.files()) == (0, {"a.csv": b"x"})
+    assert "filters" not in some.stderr
+    assert mirrored.nothing_stray()
+
+
 def test_an_exact_key_is_never_listed(mirrored):
     """aws-cli#5167, aws-cli#2463: one key, or an inventory's, and the whole prefix is listed for it."""
     mirrored.put("a", b"alpha")

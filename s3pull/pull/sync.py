@@ -263,6 +263,8 @@ class Sync:
             raise NothingThere(
                 f"nothing at {order.spec.text}", hint="see with s3pull ls whether it is right; nothing was changed here"
             )
+        if order.filters and not found.same and not found.wanted:
+            self._voice.say(f"the filters leave out all {found.listed:,} objects of {order.spec.text}")
         tally = self.transfer.tally
 
         def refuse(pin: RemoteObject, path: str | None, error: S3pullError) -> None:

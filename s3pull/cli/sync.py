@@ -210,8 +210,9 @@ def _folder(dest: str) -> Path:
 
 def _check_manifest(manifest: Manifest, opened: OpenSource) -> None:
     """Raises UsageError where the manifest is of another source than the one that was opened."""
-    root = opened.prefix + opened.spec.fixed
-    if (manifest.bucket, manifest.root) != (opened.access.bucket, root):
+    # a path without a slash at its end may be an object or a tree: the manifest knows which it was
+    roots = {opened.prefix + spec.fixed for spec in (opened.spec, opened.spec.below())}
+    if manifest.bucket != opened.access.bucket or manifest.root not in roots:
         raise UsageError(
             f"the manifest is of s3://{manifest.bucket}/{manifest.root}, not of {opened.spec.text}",
             hint="leave SOURCE out: the manifest knows it",

@@ -195,6 +195,7 @@ class Sync:
         """How to read all that the source names, page by page, again if need be. A manifest says so by itself."""
         order = self._order
         if order.locked is not None:
+            self._root = order.locked.root
             return order.locked.pages
         found = extent(self._store, order.spec, order.prefix)
         self._root, self._belongs = found.root, found.belongs

@@ -144,6 +144,24 @@ def test_a_local_file_of_another_content_is_not_taken_for_what_is_locked(here):
     assert told(done.out)["a"][0] == "failed"
 
 
+@pytest.mark.parametrize("source", ["sub", "sub/", "sub/*.csv", "sub/a.csv", "**/*.csv"])
+def test_a_manifest_knows_its_source(here, source):
+    here.put("sub/a.csv", b"1")
+    here.put("sub/deep/b.csv", b"2")
+    here.put("sub/c.txt", b"3")
+    assert here("sync", here.source + source, "direct").exit == 0
+    locked(here, here.source + source)
+    for given in ([], [here.source + source]):
+        done = here("sync", "--locked", "manifest", *given, "m")
+        assert done.exit == 0, done.err
+    direct = {path.relative_to(here.cwd / "direct") for path in (here.cwd / "direct").rglob("*.*") if path.is_file()}
+    mine = {path.relative_to(here.folder) for path in here.folder.rglob("*.*") if path.is_file()}
+    assert {path for path in mine if path.parts[0] != ".s3pull"} == {
+        path for path in direct if path.parts[0] != ".s3pull"
+    }
+    assert here("sync", here.source + source, "m").exit == 0
+
+
 def test_filters_and_nothing_at_all(here):
     here.put("a.csv", b"1")
     here.put("b.txt", b"2")

@@ -67,13 +67,18 @@ class Manifest:
         """Its objects, their keys whole again, like pages of a listing."""
         page: list[RemoteObject] = []
         count = 0
+        last = ""
         end: int | None = None
         for number, said in self._lines():
             if end is not None:
                 raise self._wrong(number, "something follows its end")
             match said.get("event"):
                 case "object":
-                    page.append(self._object((number, said)))
+                    found = self._object((number, said))
+                    if found.key <= last:
+                        raise self._wrong(number, "it is not in the order of its keys")
+                    last = found.key
+                    page.append(found)
                     count += 1
                 case "end":
                     end = said.get("objects")

@@ -179,6 +179,46 @@ def test_filters_and_nothing_at_all(here):
     assert here.files() == {}
 
 
+def test_a_manifest_that_is_not_whole_is_refused(here):
+    for number in range(4):
+        here.put(f"{number}", b"%d" % number)
+    assert here.sync().exit == 0
+    rows = [json.dumps(row) for row in locked(here)]
+    before = snapshot(here.folder)
+    changed = [json.loads(row) for row in rows]
+    changed[1]["key"] = "../../up"
+    wrong = {
+        "cut": rows[:-1],
+        "cut in a line": [*rows[:-2], rows[-2][:30]],
+        "without its head": rows[1:],
+        "without a row": [*rows[:2], *rows[3:]],
+        "out of order": [rows[0], rows[2], rows[1], *rows[3:]],
+        "twice the same": [*rows[:2], rows[1], *rows[3:]],
+        "going on": [*rows, rows[1]],
+        "empty": [],
+        "no manifest": ["key,size", "a,1"],
+        "a list": ["[]"],
+        "newer": [rows[0].replace('"schema": 1', '"schema": 2'), *rows[1:]],
+        "a negative size": [rows[0], rows[1].replace('"size": 1', '"size": -1'), *rows[2:]],
+    }
+    for how, text in wrong.items():
+        (here.cwd / "manifest").write_text("".join(row + "\n" for row in text))
+        for options in (["--delete", "--max-delete", "100%"], ["-n"]):
+            done = here("sync", "--locked", "manifest", "m", *options)
+            assert done.exit == 2, (how, done.err)
+            assert "manifest" in done.err, how
+            assert "hint: " in done.err, how
+    assert snapshot(here.folder) == before
+    (here.cwd / "manifest").write_text(
+        "".join(json.dumps(row) + "\n" for row in [changed[0], changed[1], changed[-1] | {"objects": 1}])
+    )
+    climbing = here("sync", "--locked", "manifest", "m")
+    assert climbing.exit == 3
+    assert "cannot be a path here" in climbing.err
+    assert snapshot(here.folder) == before
+    assert here.nothing_stray()
+
+
 def test_a_manifest_of_another_source(here):
     here.put("a", b"1")
     here.aws.bucket("other")

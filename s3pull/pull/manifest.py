@@ -131,6 +131,7 @@ class Manifest:
             version,
             said.get("storage_class"),
             stated,
+            restored=True,  # or not: that comes and goes, and the GET will tell
         )
 
     def _text(self, line: tuple[int, dict[str, Any]], name: str) -> str:

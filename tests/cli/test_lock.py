@@ -254,6 +254,16 @@ def test_locked_and_damaged_on_the_way(versioned):
     assert here.nothing_stray()
 
 
+def test_an_archived_object_that_was_restored(here):
+    here.put("a", b"1", storage_class="GLACIER", restore='ongoing-request="false"')
+    here.put("b", b"2", storage_class="GLACIER")
+    locked(here)
+    done = here("sync", "--locked", "manifest", "m", "--json")
+    assert done.exit == 3
+    assert told(done.out) == {"a": ("downloaded", "new"), "b": ("refused", "archived")}
+    assert here.files() == {"a": b"1"}
+
+
 def test_a_past_that_may_not_be_read(versioned):
     here = versioned
     here.put("a", b"1")

@@ -203,7 +203,7 @@ def _folder(dest: str) -> Path:
     if dest in ("", "-"):
         raise UsageError(f"DEST {dest!r} is not a folder", hint="a mirror needs a folder; s3pull get writes to stdout")
     folder = Path(dest)
-    if folder.exists() and not folder.is_dir():
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
         raise UsageError(f"{dest!r} is not a folder", hint="give a folder, or a name that is free")
     return folder
 

@@ -242,6 +242,37 @@ def test_quiet(here):
 # --- DEST -----------------------------------------------------------------------------------------------------
 
 
+def test_what_is_no_folder(here, fake_aws):
+    here.put("a", b"1")
+    (here.cwd / "file").write_bytes(b"mine")
+    (here.cwd / "dangling").symlink_to("nowhere")
+    (here.cwd / "real").mkdir()
+    (here.cwd / "link").symlink_to("real")
+    before = snapshot(here.cwd)
+    for dest, complaint in {
+        "file": "'file' is not a folder",
+        "dangling": "'dangling' is not a folder",
+        "s3://data/out": "s3pull only downloads",
+        "acme:out": "s3pull only downloads",
+        "-": "is not a folder",
+        "": "is not a folder",
+        "file/below": "stands where a folder is needed",
+    }.items():
+        done = here("sync", here.source, dest)
+        assert done.exit == (3 if dest == "file/below" else 2), dest
+        assert complaint in done.err, dest
+        assert done.out == ""
+        assert "internal error" not in done.err
+    missing = here("sync", here.source)
+    assert (missing.exit, "DEST is missing" in missing.err) == (2, True)
+    assert snapshot(here.cwd) == before
+    assert not (here.cwd / "nowhere").exists()
+    through = here("sync", here.source, "link")
+    assert through.exit == 0
+    assert (here.cwd / "real/a").read_bytes() == b"1"
+    assert (here.cwd / "link").is_symlink()
+
+
 def test_a_source_that_was_mistyped_binds_nothing(here):
     """The folder of a sync that found nothing, or was not let in, is as free as it was."""
     here.put("a", b"1")

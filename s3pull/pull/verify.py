@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from os import cpu_count
 from pathlib import Path
 
-from s3pull.errors import CheckFailed, DiskError, NothingThere, ObjectChanged, S3pullError, UsageError
+from s3pull.errors import CheckFailed, DiskError, NameRefused, NothingThere, ObjectChanged, S3pullError, UsageError
 from s3pull.events import Action, ObjectEvent, Reason, Summary
 from s3pull.local import journals
 from s3pull.local.mirror import PUBLISH, Mirror, State
@@ -96,6 +96,7 @@ class Verify:
         self._opened = opened
         self._every = every
         self._source = ""
+        self._root = ""
         self._wrong = 0
         self.count = 0
         self.bytes = 0
@@ -104,12 +105,12 @@ class Verify:
         """Look at everything. Raises NothingThere (nothing is kept of this folder), Locked, DiskError, UsageError."""
         order = self._order
         with ExitStack() as stack:
-            dest = stack.enter_context(Tree(order.dest, create=False))
+            dest = stack.enter_context(_tree(order.dest))
             state = _state(dest, order.dest)
             lock = self._lock(stack, state)
             mirror = state.mirror()
             if mirror is not None:
-                self._source = mirror.source
+                self._source, self._root = mirror.source, mirror.root
             check = lock.check if lock is not None else lambda: None
             tree, receipts = self._open(stack, dest, state, mirror, check, writable=lock is not None)
             receipts.check()
@@ -202,7 +203,7 @@ class Verify:
         checksum = Checksum(receipt.algorithm, receipt.checksum) if receipt.algorithm and receipt.checksum else None
         self._emit(
             ObjectEvent(
-                *(action, receipt.key, receipt.path, receipt.size, 0),
+                *(action, self._root + receipt.key, receipt.path, receipt.size, 0),
                 etag=receipt.etag,
                 version_id=receipt.version_id,
                 checksum=checksum,
@@ -249,16 +250,15 @@ class Verify:
     def _repair(self, tree: Tree, receipts: Receipts, mirror: Mirror, broken: list[Receipt]) -> None:
         """Fetch what is broken. In a release only the very object that it was built of: it must not become a mix."""
         assert self._opened is not None
-        for receipt in broken:
-            if receipt.folder:
-                tree.directory(receipt.path[:-1])
         files = [receipt for receipt in broken if not receipt.folder]
-        if mirror.layout != PUBLISH:
-            receipts.drop(receipt.key for receipt in files)
         receipts.on_error = self.transfer.stop
         ledger = Ledger(mirror.root, lambda _: None, receipts.record)
         with self.transfer.open(tree, ledger) as puller:
             exact = mirror.layout == PUBLISH
+            for receipt in broken:
+                if receipt.folder:
+                    marker = RemoteObject(mirror.root + receipt.key, 0, receipt.etag, receipt.modified)
+                    puller.make_directory(marker, receipt.path[:-1])
             self.transfer.work([[_mending(puller, receipt, mirror.root, exact=exact)] for receipt in files])
         self._wrong += self.transfer.tally.counts[Action.FAILED] + self.transfer.tally.counts[Action.REFUSED]
 
@@ -284,9 +284,12 @@ def _mending(puller: Puller, receipt: Receipt, root: str, *, exact: bool) -> Tas
 
 
 def _judge(tree: Tree, receipt: Receipt) -> Broken | None:
-    """The table of this module."""
+    """The table of this module. What stands in the place of a folder is `edited`, too."""
     hint = "s3pull verify --repair fetches it again"
-    found = tree.stat(receipt.path.rstrip("/"))
+    try:
+        found = tree.stat(receipt.path.rstrip("/"))
+    except NameRefused:
+        return Broken(receipt.path, "has no folder any more: something else stands there", "edited", hint, receipt.key)
     if found is None:
         return Broken(receipt.path, "is missing", "missing", hint, receipt.key)
     if receipt.folder:
@@ -306,9 +309,13 @@ def _judge(tree: Tree, receipt: Receipt) -> Broken | None:
     return Broken(receipt.path, "was changed here", "edited", hint, receipt.key)
 
 
-def _state(tree: Tree, dest: Path) -> State:
+def _tree(dest: Path) -> Tree:
     if not dest.is_dir():
         raise NothingThere(f"there is no folder {str(dest)!r}", hint="give the DEST of a sync")
+    return Tree(dest, create=False)
+
+
+def _state(tree: Tree, dest: Path) -> State:
     state = State.open(tree, create=False)
     if state is None:
         raise NothingThere(f"{str(dest)!r} has no receipts", hint="verify checks what sync fetched: give its DEST")
@@ -317,7 +324,7 @@ def _state(tree: Tree, dest: Path) -> State:
 
 def mirror_of(dest: Path) -> Mirror:
     """Which source `dest` mirrors. Raises NothingThere, UsageError where it was not noted."""
-    with Tree(dest, create=False) as tree:
+    with _tree(dest) as tree:
         mirror = _state(tree, dest).mirror()
     if mirror is None:
         raise UsageError(

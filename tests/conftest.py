@@ -34,7 +34,7 @@ FOREIGN = re.compile(
 
 
 #: minutes after which no further slow proof is begun: the suite has to end in time on slow machines, too
-SLOW_MINUTES = float(os.environ.get("SLOW_MINUTES", "40"))
+SLOW_MINUTES = float(os.environ.get("SLOW_MINUTES", "25"))
 _BEGAN = time.monotonic()
 
 

@@ -50,7 +50,7 @@ SMALL = 256 * 1024
 _AHEAD = 4
 _REPINS = 3
 #: seconds that a part of a killed run waits for somebody to go on with it
-_KEEP_PARTS = 7 * 86400.0
+KEEP_PARTS = 7 * 86400.0
 #: so many denials or service failures in a row, with no success before, are not about single objects
 _HOPELESS = 16
 
@@ -217,7 +217,7 @@ class Puller:
         directory = self.tree.directory(relative)
         if relative not in self._swept:
             self._swept.add(relative)
-            sweep(directory, dead_age=_KEEP_PARTS)
+            sweep(directory, dead_age=KEEP_PARTS)
         return directory
 
     def _look(self, item: Item, directory: Directory) -> Standing:

@@ -25,6 +25,7 @@ from s3pull.events import Action, ObjectEvent, Preflight, Reason, Summary
 from s3pull.local import journals
 from s3pull.local.mirror import FOLDER, PLAIN, PUBLISH, Mirror, State, another_source
 from s3pull.local.names import local_path
+from s3pull.local.parts import sweep
 from s3pull.local.receipts import Brief, Receipts
 from s3pull.local.runlock import RunLock
 from s3pull.local.sweep import Sweep
@@ -40,7 +41,7 @@ from s3pull.pull.guard import Limit
 from s3pull.pull.ledger import Ledger
 from s3pull.pull.manifest import Manifest
 from s3pull.pull.publish import Publication, Publishing
-from s3pull.pull.puller import Choices, Item, Puller
+from s3pull.pull.puller import KEEP_PARTS, Choices, Item, Puller
 from s3pull.pull.removal import Removal
 from s3pull.pull.scope import extent
 from s3pull.pull.source import SourceSpec
@@ -126,6 +127,8 @@ class Sync:
                             stopped=lambda: self.transfer.crew.stopping,
                         )
                     )
+                    # a run with nothing to fetch enters no folder, and sweeps none
+                    sweep(tree.directory(""), dead_age=KEEP_PARTS)
                 self._mirror(tree, state, lock)
             except S3pullError as error:
                 self.transfer.raise_first(error)

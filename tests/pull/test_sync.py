@@ -16,10 +16,12 @@ from s3pull.errors import (
     ServiceError,
     UsageError,
 )
+from s3pull.local.directory import Directory
 from s3pull.local.receipts import Receipts
 from s3pull.local.tree import Tree
 from s3pull.objects import Checksum
 from s3pull.remote import checksums
+from tests.pull.dying import die_at, in_a_fork
 from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror, tree
 from tests.pull.test_get import crc64, noise, pull
@@ -510,3 +512,17 @@ def test_receipts_follow_durable_data(store, dest, monkeypatch):
     for key, folder in folders.items():
         synced = [at for at, (kind, what) in enumerate(steps) if kind == "fsync" and what == f"{dest}{folder}"]
         assert min(synced) < committed[key]
+
+
+def test_what_a_killed_run_left_goes_though_nothing_is_to_be_fetched(store, dest):
+    """A run makes a file to see how names fold; killed before it removes that, it leaves it in the folder itself."""
+    mirror(store, dest)
+
+    def work():
+        die_at((Directory, "unlink"), 1)
+        mirror(store, dest)
+
+    assert in_a_fork(work) == 9
+    assert list(dest.glob(".s3pull-*"))
+    assert mirror(store, dest).error is None
+    assert not list(dest.glob(".s3pull-*"))

@@ -53,6 +53,7 @@ class Mirroring(RuleBasedStateMachine):
         self.store = MemoryStore(page=3)
         self.bodies = {}
         self.strays = {}
+        self.edits = 0
         self.time = 1_700_000_000.0
         self.random = random.Random(0)
 
@@ -95,7 +96,9 @@ class Mirroring(RuleBasedStateMachine):
     # --- the disk -----------------------------------------------------------------------------------------
 
     def files(self):
-        return sorted(path for path in tree(self.dest) if path not in self.strays) if self.dest.exists() else []
+        found = tree(self.dest) if self.dest.exists() else {}
+        # parts of killed runs have other names each time, and hypothesis wants the same choice for the same draw
+        return sorted(path for path in found if path not in self.strays and ".s3pull-" not in path)
 
     @precondition(lambda self: self.files())
     @rule(data=st.data(), how=st.sampled_from(["append", "truncate", "same size", "touch", "remove", "link"]))
@@ -105,8 +108,10 @@ class Mirroring(RuleBasedStateMachine):
         match how:
             case "append":
                 path.write_bytes(body + b"!")
+                self.edits += 1
             case "truncate":
                 path.write_bytes(body[:-1])
+                self.edits += 1
             case "same size":
                 path.write_bytes(self.random.randbytes(len(body)))
             case "touch":
@@ -169,7 +174,7 @@ class Mirroring(RuleBasedStateMachine):
     def nothing_half_done_has_a_name(self):
         """What is under an object's name is a whole version of it, or what somebody here made of it."""
         big = self.dest / "big"
-        assert not big.is_file() or big.stat().st_size in (BIG, BIG + 1, BIG - 1)
+        assert not big.is_file() or abs(big.stat().st_size - BIG) <= self.edits
 
 
 quick = settings(

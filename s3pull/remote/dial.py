@@ -99,7 +99,7 @@ class Dialer:
 
     def _connect(self, connection: Connection, deadline: float) -> socket.socket:
         found = self._addresses.find(deadline - self._clock(), connection.check)
-        failure = "no address"
+        failure = "timed out" if found else "no address"  # where the lookup took all the time
         for number, info in enumerate(found):
             left = deadline - self._clock()
             if left <= 0:

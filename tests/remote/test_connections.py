@@ -164,6 +164,12 @@ def test_connecting_is_given_up():
         connect(dialer_to([info(host, port)], seconds=0.5))
 
 
+def test_a_lookup_that_takes_all_the_time_is_a_time_out():
+    clock = iter([0.0, 0.0, 99.0])
+    with pytest.raises(Transient, match="timed out"):
+        connect(dialer_to([info("127.0.0.1", 1)], seconds=10.0, clock=lambda: next(clock)))
+
+
 @contextlib.contextmanager
 def silent_server():
     """Accepts and says nothing."""

@@ -1,4 +1,6 @@
-"""Who wrote a part file, told by its name alone: `.s3pull-<ident>-<owner token>-<counter>`, always 66 bytes.
+"""Who wrote a part file, told by its name alone: `.s3pull-<ident>-<owner token>-<counter>`, 66 bytes.
+
+A file that is written whole in one go carries a seal, too: `=<CRC of its bytes><v or u>`, 18 bytes more.
 
 A token is 32 hex digits: the place (8; host, boot and process-ID namespace, hashed), the process ID (8) and the time at
 which that process started (16, in the system's own ticks). An owner is dead only where that can be proven:
@@ -37,7 +39,7 @@ SMALL = "0" * 16
 PROBE = "f" * 16
 
 _NAME = re.compile(
-    rf"{re.escape(OWN_PREFIX)}-(?P<ident>[0-9a-f]{{16}})-(?P<token>[0-9a-f]{{32}})-[0-9a-f]{{8}}(?P<rest>{re.escape(LOG_SUFFIX)}|-\u00e9)?"
+    rf"{re.escape(OWN_PREFIX)}-(?P<ident>[0-9a-f]{{16}})-(?P<token>[0-9a-f]{{32}})-[0-9a-f]{{8}}(?P<rest>{re.escape(LOG_SUFFIX)}|-\u00e9)?(?:=(?P<seal>[0-9a-f]{{16}}[uv]))?"
 )
 _count = itertools.count()
 
@@ -52,13 +54,14 @@ class State(Enum):
 
 
 class PartName(NamedTuple):
-    """The facts in a name. `log` is True for a checkpoint log, whose part is `part`."""
+    """The facts in a name. `log` is True for a checkpoint log, whose part is `part`; `seal` '' where there is none."""
 
     name: str
     part: str
     ident: str
     token: str
     log: bool
+    seal: str = ""
 
 
 class Host(Protocol):
@@ -80,9 +83,17 @@ def part_ident(key: str, etag: str, size: int, final_name: str) -> str:
     return hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def part_name(ident: str = SMALL) -> str:
+def part_name(ident: str = SMALL, seal: str = "") -> str:
     """A name that no other process, and no other call, gives to a part."""
-    return f"{OWN_PREFIX}-{ident}-{own_token()}-{next(_count) & 0xFFFFFFFF:08x}"
+    name = f"{OWN_PREFIX}-{ident}-{own_token()}-{next(_count) & 0xFFFFFFFF:08x}"
+    return f"{name}={seal}" if seal else name
+
+
+def seal(crc: int, verified: bool) -> str:
+    """What a name says of bytes that are all there: their CRC (64 bits), and whether it was proven that they are the
+    object's.
+    """
+    return f"{crc:016x}{'v' if verified else 'u'}"
 
 
 def parse(name: str) -> PartName | None:
@@ -92,7 +103,7 @@ def parse(name: str) -> PartName | None:
         return None
     rest = match["rest"] or ""
     part = name.removesuffix(rest) if rest else name
-    return PartName(name, part, match["ident"], match["token"], rest == LOG_SUFFIX)
+    return PartName(name, part, match["ident"], match["token"], rest == LOG_SUFFIX, match["seal"] or "")
 
 
 def own_token() -> str:

@@ -151,16 +151,16 @@ class PartFile:
         """
         name, header, segments = candidate.name, candidate.header, dict(candidate.segments)
         if not candidate.free:
-            source = _open_own(directory, name.part, write=False)
+            source = open_own(directory, name.part, write=False)
             return cls._create(directory, final_name, name.ident, header, source, segments) if source else None
-        if _open_own(directory, name.part, write=False) is None:
+        if open_own(directory, name.part, write=False) is None:
             return None
         # The new log comes first: whenever this is killed, one whole pair of part and log is there.
         new = owner.part_name(name.ident)
         _open_here.add(new)
         try:
             log = _new_log(directory, new, header, segments)
-            part = _open_own(directory, new, write=True) if directory.rename(name.part, new) else None
+            part = open_own(directory, new, write=True) if directory.rename(name.part, new) else None
             if part is None:
                 directory.unlink(new + LOG_SUFFIX)
                 _open_here.discard(new)
@@ -333,16 +333,23 @@ class PartFile:
         return self.directory.path(self.final_name)
 
 
-def sweep(directory: Directory, live_idents: Collection[str] = (), *, dead_age: float = 0.0) -> int:
+def sweep(
+    directory: Directory,
+    live_idents: Collection[str] = (),
+    *,
+    dead_age: float = 0.0,
+    sealed: list[PartName] | None = None,
+) -> int:
     """Remove what nobody will use of earlier runs' parts and logs in `directory`; how many files. Raises DiskError.
 
     `dead_age` (seconds) spares younger parts of dead owners that could be resumed. Ages are by the file system's clock.
+    With `sealed`, dead owners' files that are said to be whole are not removed but added to it.
 
     | owner         | files                          | removed when |
     |---------------|--------------------------------|--------------|
     | any           | ident is in `live_idents`      | never |
     | SELF, ALIVE   |                                | never |
-    | DEAD          | a part without a log, or a log without a part | at once |
+    | DEAD          | a part without a log, or a log without a part | at once (see `sealed`) |
     | DEAD          | a part with its log            | untouched for `dead_age` |
     | UNKNOWN       |                                | untouched for 7 days |
     """
@@ -352,6 +359,9 @@ def sweep(directory: Directory, live_idents: Collection[str] = (), *, dead_age: 
     for facts in names.values():
         state = owner.state(facts.token)
         if facts.ident in live_idents or state in (State.SELF, State.ALIVE):
+            continue
+        if sealed is not None and facts.seal and state is State.DEAD:
+            sealed.append(facts)
             continue
         pair = facts.part in names and facts.part + LOG_SUFFIX in names
         age = UNKNOWN_AGE if state is State.UNKNOWN else dead_age if pair else 0.0
@@ -401,7 +411,7 @@ def _new_log(directory: Directory, name: str, header: Header, segments: dict[int
     return log
 
 
-def _open_own(directory: Directory, name: str, *, write: bool) -> OpenFile | None:
+def open_own(directory: Directory, name: str, *, write: bool = False) -> OpenFile | None:
     """The file `name` if it is one that we could have made; nobody else's bytes, or second name, are trusted."""
     try:
         fd = directory.open(name, write)
@@ -414,7 +424,7 @@ def _open_own(directory: Directory, name: str, *, write: bool) -> OpenFile | Non
 
 
 def _read_log(directory: Directory, name: str) -> bytes | None:
-    file = _open_own(directory, name, write=False)
+    file = open_own(directory, name, write=False)
     if file is None:
         return None
     try:

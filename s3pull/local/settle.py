@@ -2,7 +2,8 @@
 
 An fsync each would cost more than the download. So files gather in batches bounded by time, number and bytes; one
 syncfs(2) makes a large batch durable, then it is renamed, then its directories are synced. A thread of its own does
-this while the download goes on. A crash in between leaves part files only, which `parts.sweep` removes.
+this while the download goes on. A crash in between leaves part files only, which the next run takes up
+(`leftovers`) or `parts.sweep` removes.
 
 What is not done here: whether the bytes are right is known before a file is added.
 """
@@ -52,12 +53,14 @@ class Written(NamedTuple):
     look: FileStat
 
 
-def write_whole(directory: Directory, data: memoryview | bytes, mtime: float | None = None) -> Written:
+def write_whole(
+    directory: Directory, data: memoryview | bytes, mtime: float | None = None, name: str | None = None
+) -> Written:
     """Write a new file with a part name, set its time (seconds since the epoch), close it.
 
     Raises DiskError, ObjectError; then no file is left.
     """
-    name = owner.part_name()
+    name = name or owner.part_name()
     fd = directory.create(name)
     try:
         try:

@@ -30,7 +30,7 @@ from s3pull.errors import (
 )
 from s3pull.events import Action, ObjectEvent, Reason
 from s3pull.local.directory import Directory, FileStat
-from s3pull.local.parts import sweep
+from s3pull.local.leftovers import Leftovers
 from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, RemoteObject
 from s3pull.pull import large, plan, proof, small
@@ -135,6 +135,8 @@ class Puller:
         self._lock = threading.Lock()
         self._in_a_row = 0
         self._swept: set[str] = set()
+        self._sweeping = threading.Lock()
+        self.leftovers = Leftovers(tree)
 
     # --- one object ---------------------------------------------------------------------------------------
 
@@ -148,7 +150,8 @@ class Puller:
         So an answer is on its way while the one before it is checked and written.
         """
         ahead: deque[small.Ahead] = deque()
-        room = min(_AHEAD, self.crew.room)
+        # before anything went well, all may be denied: then it is denied once for each thread, not four times
+        room = min(_AHEAD, self.crew.room) if self.tally.good else 1
         try:
             for item in items:
                 try:
@@ -207,6 +210,8 @@ class Puller:
         elif item.object.archived:
             raise archived(item.object)
         elif item.object.size <= SMALL:
+            if self.leftovers and small.take_up(self, item, directory, decision.reason, worker):
+                return None
             return small.ask(self, item, directory, decision.reason)
         else:
             large.LargeObject(self, item, directory, decision.reason).begin(worker)
@@ -216,13 +221,15 @@ class Puller:
         """The directory, made if need be, and once a run rid of what nobody will use of earlier runs."""
         directory = self.tree.directory(relative)
         if relative not in self._swept:
-            self._swept.add(relative)
-            sweep(directory, dead_age=KEEP_PARTS)
+            with self._sweeping:  # nobody fetches there before it is known what is there
+                if relative not in self._swept:
+                    self.leftovers.look(directory, dead_age=KEEP_PARTS)
+                    self._swept.add(relative)
         return directory
 
     def _look(self, item: Item, directory: Directory) -> Standing:
         receipt = self.ledger.said(item.object.key, item.path) if self.ledger is not None else None
-        standing = look(item, directory, self.store, self.choices, receipt)
+        standing = look(item, self.tree, directory, self.store, self.choices, receipt)
         if standing.decision.edited and self.choices.mirror:
             with self._lock:
                 self.tally.local_changes += 1

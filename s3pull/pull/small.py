@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.errors import ObjectChanged, S3pullError, Transient
 from s3pull.events import Action
-from s3pull.local.settle import write_whole
+from s3pull.local import owner
+from s3pull.local.settle import Written, write_whole
 from s3pull.objects import FULL_OBJECT, Checksum, RemoteObject
 from s3pull.pull import proof
 from s3pull.pull.standing import OWN_ALGORITHM
@@ -63,38 +65,84 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
         if puller.judge(item, found, doubted):
             break
         doubted = found.by
-    content = _content(puller, view, found.by)
-    written = write_whole(directory, view, stated.last_modified)
+    content, name = found.by, None
+    if puller.choices.durable or puller.ledger is not None:
+        own = _own_crc(found.by, view)
+        if content is None or content.type != FULL_OBJECT:
+            content = _own_checksum(own)
+        if puller.choices.durable:  # it will wait for its batch: a run that is killed leaves it to the next
+            name = owner.part_name(_ident(stated, item), owner.seal(own, bool(found.equal)))
+    written = write_whole(directory, view, stated.last_modified, name)
+    outcome = _Outcome(item, stated, Action.DOWNLOADED, reason, received, found.by, content, bool(found.equal))
+    _settle(puller, directory, written, outcome, worker)
+
+
+def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> bool:
+    """Settle what a killed run had of `item`, whole; False where it left nothing. Raises DiskError."""
+    pin = item.object
+    if item.exact and pin.checksum is not None:  # the manifest's word is compared with what a GET says
+        return False
+    function = checksums.crc_function(OWN_ALGORITHM)
+    taken = puller.leftovers.take(
+        directory,
+        _ident(pin, item),
+        pin.size,
+        lambda data: function(data, 0),
+        verified=puller.choices.require_checksum,
+    )
+    if taken is None:
+        return False
+    content = _own_checksum(taken.crc)
+    outcome = _Outcome(item, pin, Action.RESUMED, reason, 0, content, content, taken.verified)
+    _settle(puller, directory, Written(taken.name, taken.look), outcome, worker)
+    return True
+
+
+class _Outcome(NamedTuple):
+    """What is told of a file once it has its name."""
+
+    item: Item
+    stated: RemoteObject
+    action: Action
+    reason: str
+    received: int
+    by: Checksum | None
+    content: Checksum | None
+    verified: bool
+
+
+def _settle(puller: Puller, directory: Directory, written: Written, outcome: _Outcome, worker: Worker) -> None:
+    item, stated, action, reason, received, by, content, verified = outcome
 
     def settled(error: S3pullError | None) -> None:
         try:
             if error is not None:
                 puller.failed(stated, item.path, error, received)
             else:
-                puller.wrote(item, stated, written.look, content, verified=bool(found.equal))
-                puller.finished(
-                    item,
-                    Action.DOWNLOADED,
-                    reason=reason,
-                    received=received,
-                    stated=stated,
-                    by=found.by,
-                    verified=bool(found.equal),
-                )
+                puller.wrote(item, stated, written.look, content, verified=verified)
+                puller.finished(item, action, reason=reason, received=received, stated=stated, by=by, verified=verified)
         except BaseException as fatal:
             # this runs in the settler's thread, which has others' files to settle
             puller.crew.stop(fatal)
 
-    puller.settler.add(directory, written.name, item.name, None, settled, size=len(view))
-    worker.meter.done_bytes += len(view)
+    size = written.look.size
+    puller.settler.add(directory, written.name, item.name, None, settled, size=size)
+    worker.meter.done_bytes += size
     worker.meter.done_files += 1
 
 
-def _content(puller: Puller, view: memoryview, by: Checksum | None) -> Checksum | None:
-    """The checksum of the whole, where a receipt wants one: the one that was proven, if it is of the whole."""
-    if puller.ledger is None or (by is not None and by.type == FULL_OBJECT):
-        return by
-    crc = checksums.crc_function(OWN_ALGORITHM)(view, 0)
+def _ident(pin: RemoteObject, item: Item) -> str:
+    return owner.part_ident(pin.key, pin.etag, pin.size, item.name)
+
+
+def _own_crc(by: Checksum | None, view: memoryview) -> int:
+    """Our own CRC of the whole: most services state it, then it was computed for the proof."""
+    if by is not None and by.algorithm == OWN_ALGORITHM and by.type == FULL_OBJECT:
+        return int.from_bytes(b64decode(by.value), "big")
+    return checksums.crc_function(OWN_ALGORITHM)(view, 0)
+
+
+def _own_checksum(crc: int) -> Checksum:
     return checksums.full_object(OWN_ALGORITHM, checksums.crc_digest(OWN_ALGORITHM, crc))
 
 

@@ -65,6 +65,7 @@ class Transfer:
         try:
             yield puller
             settler.close()
+            puller.leftovers.clear()
         except BaseException as error:
             self.crew.stop(error)
             self.crew.join(1.0)

@@ -1,0 +1,97 @@
+"""Small files that a killed run had written whole, but not yet named: taken up instead of fetched again.
+
+Such a file waits for its batch to become durable (`settle`). Its name says which object it is on its way to and what
+its bytes hash to, so it needs no log beside it. Only what a provably dead process left is taken, and only when its
+bytes, read here, hash to what the name says: a power cut may have left less.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import chain
+from typing import NamedTuple
+
+from s3pull.local import owner
+from s3pull.local.directory import Directory, FileStat
+from s3pull.local.oserrors import data_error
+from s3pull.local.owner import PartName
+from s3pull.local.parts import open_own, sweep
+from s3pull.local.tree import Tree
+
+
+class Taken(NamedTuple):
+    """A file that is ours now: its part name, its CRC, whether it was proven to be the object, and how it looks."""
+
+    name: str
+    crc: int
+    verified: bool
+    look: FileStat
+
+
+class Leftovers:
+    """What earlier runs left in the folders that this run comes to. Called from any thread."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        #: by folder and ident
+        self._found: dict[str, dict[str, list[PartName]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def look(self, directory: Directory, *, dead_age: float) -> None:
+        """Note what can be taken up in `directory`; the rest of what dead runs left is swept. Raises DiskError."""
+        sealed: list[PartName] = []
+        sweep(directory, dead_age=dead_age, sealed=sealed)
+        if sealed:
+            found = self._found[directory.relative] = defaultdict(list)
+            for facts in sealed:
+                found[facts.ident].append(facts)
+
+    def take(
+        self, directory: Directory, ident: str, size: int, crc: Callable[[bytearray], int], *, verified: bool
+    ) -> Taken | None:
+        """The file of the object `ident` (`owner.part_ident`), if a whole one was left. `verified`: only if it was
+        proven. Raises DiskError.
+        """
+        taken = None
+        for facts in self._found.get(directory.relative, {}).pop(ident, ()):
+            proven = facts.seal.endswith("v")
+            look = _whole(directory, facts, size, crc) if taken is None and (proven or not verified) else None
+            name = owner.part_name(ident, facts.seal)
+            if look is None:
+                directory.unlink(facts.name)
+            elif directory.rename(facts.name, name):  # of all who want it one succeeds
+                taken = Taken(name, int(facts.seal[:-1], 16), proven, look)
+        return taken
+
+    def clear(self) -> None:
+        """Remove what was found and not taken: its objects are fetched, changed or gone. Raises DiskError."""
+        while self._found:
+            relative, found = self._found.popitem()
+            directory = self._tree.directory(relative)
+            for facts in chain.from_iterable(found.values()):
+                directory.unlink(facts.name)
+
+
+def _whole(directory: Directory, facts: PartName, size: int, crc: Callable[[bytearray], int]) -> FileStat | None:
+    """How the file looks, if it is what its name says."""
+    file = open_own(directory, facts.name)
+    if file is None:
+        return None
+    try:
+        look = FileStat.of(os.fstat(file.fd))
+        if look.size != size:
+            return None
+        data = bytearray(size)
+        filled = 0
+        while filled < size:
+            count = file.read_at(filled, memoryview(data)[filled:])
+            if not count:
+                return None
+            filled += count
+    except OSError as error:
+        raise data_error(error, f"cannot read {directory.path(facts.name)!r}") from error
+    return look if crc(data) == int(facts.seal[:-1], 16) else None

@@ -30,6 +30,8 @@ _SOURCE = "source.json"
 _SCHEMA = 1
 _LONGEST = 1024 * 1024
 PLAIN, PUBLISH = "plain", "publish"
+#: the ETag in the receipt of a file that is ours, and whose content nobody has compared
+UNPROVEN = "?"
 
 
 class Mirror(NamedTuple):

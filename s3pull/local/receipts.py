@@ -4,6 +4,9 @@ A receipt says which version of which object a file is, how the file looked when
 the checksum of its content. It is written when the file is durable and has its name, many in one transaction, so that
 none ever names data that is not there. It decides nothing: `pull` compares it with listings and with the disk.
 
+Beside them stand the files that a run is about to make (`expect`), for as long as it runs: what a killed run had named
+is ours, though no receipt says so yet.
+
 SQLite with a rollback journal (WAL needs shared memory, which network file systems do not have). Keys are relative to
 the source's root; their order is the order of their UTF-8, as S3 lists.
 """
@@ -43,6 +46,14 @@ CREATE TABLE receipts (
     verified INTEGER NOT NULL
 ) WITHOUT ROWID
 """
+_EXPECTED = """
+CREATE TABLE expected (
+    key TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    modified REAL
+) WITHOUT ROWID
+"""
 _INSERT = "INSERT OR REPLACE INTO receipts VALUES (?,?,?,?,?,?,?,?,?,?)"
 
 
@@ -60,6 +71,16 @@ class Brief(NamedTuple):
     size: int
     mtime_ns: int
     etag: str
+
+
+class Expected(NamedTuple):
+    """A file that will be made: the size and the LastModified of its object. `known`: it has a receipt already."""
+
+    key: str
+    path: str
+    size: int
+    modified: float | None
+    known: bool = False
 
 
 class Receipts:
@@ -167,6 +188,29 @@ class Receipts:
             self._guard()
             self._transaction("DELETE FROM receipts WHERE key = ?", ((key,) for key in keys))
 
+    def expect(self, files: Iterable[Expected]) -> None:
+        """Note, durably, which files are about to be made; earlier notes are kept. Raises DiskError, Locked."""
+        with _translated(self._path), self._use:
+            self._guard()
+            self._transaction("INSERT OR REPLACE INTO expected VALUES (?,?,?,?)", (file[:4] for file in files))
+
+    def expected(self) -> Iterator[Expected]:
+        """All of them by key, and whether they have a receipt by now."""
+        query = (
+            "SELECT e.key, e.path, e.size, e.modified, r.key IS NOT NULL "
+            "FROM expected e LEFT JOIN receipts r USING (key) ORDER BY e.key"
+        )
+        for key, path, size, modified, known in self._scan(query):
+            yield Expected(key, path, size, modified, bool(known))
+
+    def settle_expected(self) -> None:
+        """All that was expected has its receipt, or was not made."""
+        self.flush()
+        with _translated(self._path), self._use:
+            if self._db.execute("SELECT 1 FROM expected LIMIT 1").fetchone() is not None:
+                self._guard()
+                self._transaction("DELETE FROM expected WHERE ?", [(1,)])
+
     def flush(self) -> None:
         """Commit what is remembered. Raises DiskError, Locked."""
         with self._change:
@@ -259,6 +303,7 @@ def _check(db: sqlite3.Connection, path: Path, read_only: bool, durable: bool) -
     if not tables and not read_only:
         db.execute("BEGIN EXCLUSIVE")
         db.execute(_SCHEMA)
+        db.execute(_EXPECTED)
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
         db.execute("COMMIT")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from s3pull.errors import S3pullError
 from s3pull.local.directory import FileStat
 from s3pull.local.journals import Journal
-from s3pull.local.mirror import State
+from s3pull.local.mirror import UNPROVEN, State
 from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, Receipt, RemoteObject
 
@@ -30,11 +30,11 @@ class Ledger:
         self._write = write
 
     def said(self, key: str, path: str) -> Receipt | None:
-        """The receipt of the object `key` (in full) at `path`; None where there is none."""
+        """The receipt of the object `key` (in full) at `path`; None where there is none that says what is there."""
         if not key.startswith(self._root):
             return None
         found = self._find(key[len(self._root) :])
-        return found if found is not None and found.path == path else None
+        return found if found is not None and found.path == path and found.etag != UNPROVEN else None
 
     def note(self, stated: RemoteObject, path: str, found: FileStat, content: Checksum, *, verified: bool) -> None:
         """The file at `path` is this object, durable, and looks like `found`; `content` was computed here."""

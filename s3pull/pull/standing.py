@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.errors import LocalEdit, NameRefused, ObjectChanged
+from s3pull.local.abandoned import remove_abandoned
 from s3pull.local.directory import DIRECTORY, Directory, FileStat
 from s3pull.local.reading import reading
 from s3pull.objects import FULL_OBJECT, Checksum, Receipt, RemoteObject
@@ -16,6 +17,7 @@ from s3pull.pull import plan, proof
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:
+    from s3pull.local.tree import Tree
     from s3pull.pull.puller import Choices, Item
     from s3pull.remote.store import Store
 
@@ -31,13 +33,18 @@ class Standing(NamedTuple):
     content: Checksum | None = None
 
 
-def look(item: Item, directory: Directory, store: Store, choices: Choices, receipt: Receipt | None) -> Standing:
-    """Decide about `item`, whose folder is `directory`. `receipt` is what is known of its path.
+def look(
+    item: Item, tree: Tree, directory: Directory, store: Store, choices: Choices, receipt: Receipt | None
+) -> Standing:
+    """Decide about `item`, whose folder in `tree` is `directory`. `receipt` is what is known of its path.
 
     Raises NameRefused, LocalEdit, ObjectChanged, DiskError, and what `Store.head` raises.
     """
     pin = item.object
     found = directory.stat(item.name)
+    if found is not None and found.kind == DIRECTORY and choices.mirror and not choices.dry_run:
+        # a killed run made it, for an object that is gone by now
+        found = None if remove_abandoned(tree, item.path) else found
     said = None
     if receipt is not None:
         same = receipt.etag == pin.etag and receipt.size == pin.size

@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 from s3pull.errors import DeadlineReached, NameRefused, NothingThere, S3pullError, UsageError
 from s3pull.events import Action, ObjectEvent, Preflight, Reason, Summary
-from s3pull.local import journals
+from s3pull.local import expected, journals
 from s3pull.local.mirror import FOLDER, PLAIN, PUBLISH, Mirror, State, another_source
 from s3pull.local.names import local_path
 from s3pull.local.parts import sweep
-from s3pull.local.receipts import Brief, Receipts
+from s3pull.local.receipts import Brief, Expected, Receipts
 from s3pull.local.runlock import RunLock
 from s3pull.local.sweep import Sweep
 from s3pull.local.tree import Tree
@@ -103,6 +103,8 @@ class Sync:
         self._voice = voice
         self._root = order.prefix + order.spec.fixed
         self._belongs: Scope | None = None
+        #: folders in which a killed run was at work
+        self._left: set[str] = set()
 
     def run(self) -> None:
         """Do all of it. Raises the error that ended the run early; objects' own failures are events.
@@ -127,9 +129,11 @@ class Sync:
                             stopped=lambda: self.transfer.crew.stopping,
                         )
                     )
-                    # a run with nothing to fetch enters no folder, and sweeps none
-                    sweep(tree.directory(""), dead_age=KEEP_PARTS)
                 self._mirror(tree, state, lock)
+                if state is not None and lock is not None:
+                    sweep(state.directory)
+                    # a run with nothing to fetch entered no folder
+                    sweep(tree.directory(""), dead_age=self._part_age())
             except S3pullError as error:
                 self.transfer.raise_first(error)
                 raise
@@ -155,6 +159,7 @@ class Sync:
                 if before is None and receipts is not None and receipts.count():
                     raise _unknown_source(order.dest)
                 if state is not None and receipts is not None and lock is not None and before is not None:
+                    self._left = expected.take(tree, receipts)
                     journals.merge(state, mirror, tree, receipts)
                 renamed = before is not None and before.encode_names != mirror.encode_names
                 found = self._compare(pages, tree, receipts, changes, renamed=renamed)
@@ -336,6 +341,7 @@ class Sync:
         ways = costs.in_the_way
         if ways:
             removal.remove(row for row in gone() if _is_in_the_way(row, ways))
+        expected.note(_expected(changes), tree, receipts)
         ledger = Ledger(self._root, receipts.find, receipts.record)
         with self.transfer.open(tree, ledger) as puller:
             self.transfer.work(self._tasks(changes, puller))
@@ -343,6 +349,12 @@ class Sync:
         receipts.flush()
         removal.remove((row for row in gone() if not _is_in_the_way(row, ways)), lambda: self.transfer.crew.stopping)
         self._stop_if_told()
+        expected.tidy(tree, receipts, self._left, dead_age=self._part_age())
+        receipts.settle_expected()
+
+    def _part_age(self) -> float:
+        """Seconds for which parts of dead runs are kept; none where all that the source has is here now."""
+        return KEEP_PARTS if self.transfer.tally.exits or self._order.filters else 0.0
 
     def _publish(self, publication: Publication, changes: Changes) -> None:
         """Build the new release, and let `current` lead to it if nothing is missing."""
@@ -442,6 +454,14 @@ def _free(tree: Tree) -> int | None:
         return tree.free_bytes()
     except S3pullError:
         return None
+
+
+def _expected(changes: Changes) -> Iterator[Expected]:
+    """The files that will be made or replaced."""
+    for row in changes.wanted():
+        path = row.path or row.key
+        if not path.endswith("/"):
+            yield Expected(row.key, path, row.size, row.modified, row.known)
 
 
 def _is_in_the_way(row: Gone, ways: set[str]) -> bool:

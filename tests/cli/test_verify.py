@@ -30,6 +30,7 @@ def broken(here):
     (m / "linked").symlink_to("right")
     (m / "folder").unlink()
     (m / "folder").mkdir()
+    (m / "folder" / ".keep").touch()  # an empty one would make way
     shutil.rmtree(m / "sub")
     (m / "sub").symlink_to("marker")
     shutil.rmtree(m / "dir")
@@ -72,7 +73,7 @@ def test_everything_that_is_wrong_is_named(broken):
 
 def test_only_what_is_broken_is_fetched_again(broken):
     refused = broken("verify", "m", "--repair", "--json")
-    # a folder, and folders that became a link or a file, are not ours to remove
+    # a folder with something in it, and folders that became a link or a file, are not ours to remove
     in_the_way = {"folder", "sub/under", "dir/in"}
     free = set(WRONG) - in_the_way
     assert refused.exit != 0
@@ -83,7 +84,7 @@ def test_only_what_is_broken_is_fetched_again(broken):
     again = broken("verify", "m", "--json")
     assert again.exit == 6
     assert set(told(again.out)) == in_the_way
-    (broken.folder / "folder").rmdir()
+    shutil.rmtree(broken.folder / "folder")
     (broken.folder / "sub").unlink()
     (broken.folder / "dir").unlink()
     broken.aws.requests.clear()

@@ -1,0 +1,63 @@
+"""What a killed run had named, and nobody wrote a receipt for; and what else it left.
+
+Between a file's final name and its receipt a run can be killed. If its object is then gone from the source, nothing
+would say that the file is ours, and no `--delete` would ever take it away. So a run notes first which files it will
+make where nothing stands; the next one gives those that are there an unproven receipt: enough to own them, not to
+trust them. It also knows then in which folders part files may lie that nobody will go on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from s3pull.errors import NameRefused, NothingThere
+from s3pull.local.mirror import UNPROVEN
+from s3pull.local.parts import sweep
+from s3pull.local.receipts import Expected, Receipts
+from s3pull.local.sweep import Sweep
+from s3pull.local.tree import Tree
+from s3pull.objects import Receipt
+
+#: file systems keep coarser times than nanoseconds, and LastModified in a header has whole seconds
+_TIME_SLACK = 2.0
+
+
+def note(files: Iterable[Expected], tree: Tree, receipts: Receipts) -> None:
+    """Note those of `files` that have a receipt, or nothing stands where they will be. Raises DiskError, Locked."""
+    look = Sweep(tree).look
+    receipts.expect(file for file in files if file.known or look(file.path) is None)
+
+
+def take(tree: Tree, receipts: Receipts) -> set[str]:
+    """Own what a killed run made; the folders in which it was at work. Raises DiskError, Locked.
+
+    A file of another size or time than its object was to have is somebody else's.
+    """
+    look = Sweep(tree).look
+    found = []
+    folders = set()
+    for file in receipts.expected():
+        folders.add(file.path.rpartition("/")[0])
+        standing = look(file.path) if not file.known else None
+        if standing is None or standing[0] != file.size or file.modified is None:
+            continue
+        if abs(standing[1] / 1e9 - file.modified) < _TIME_SLACK:
+            found.append(Receipt(file.key, file.path, *standing, UNPROVEN))
+    for receipt in found:
+        receipts.record(receipt)
+    receipts.flush()
+    return folders
+
+
+def tidy(tree: Tree, receipts: Receipts, folders: Iterable[str], *, dead_age: float) -> None:
+    """Rid these folders of dead runs' parts (those that could be resumed: older than `dead_age` seconds), and the tree
+    of those that are then empty and stand for no object. Raises DiskError.
+    """
+    for folder in sorted(folders, key=lambda path: path.count("/"), reverse=True):
+        try:
+            sweep(tree.directory(folder, create=False), dead_age=dead_age)
+        except (NothingThere, NameRefused):
+            continue
+        while folder and receipts.find(folder + "/") is None:
+            tree.remove_empty(folder)
+            folder = folder.rpartition("/")[0]

@@ -6,6 +6,7 @@ has a terminal of its own (POSIX).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -33,8 +34,9 @@ def tree_of(folder: Path | str) -> dict[str, int]:
     """Files and symlinks below a folder with their sizes; a symlink's is its target's name's."""
     found = {}
     for path in sorted(Path(folder).rglob("*")):
-        if path.is_symlink() or not path.is_dir():
-            found[path.relative_to(folder).as_posix()] = path.lstat().st_size
+        with contextlib.suppress(FileNotFoundError):  # another process may be at work there
+            if path.is_symlink() or not path.is_dir():
+                found[path.relative_to(folder).as_posix()] = path.lstat().st_size
     return found
 
 

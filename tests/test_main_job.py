@@ -216,13 +216,11 @@ def test_a_killed_download_goes_on_where_it_was(acme, tmp_path):
 def test_ctrl_c_stops_soon_and_says_how_to_go_on(acme, tmp_path):
     acme.put("big", Held(noise(48 * MIB)))
     acme.run(tmp_path, "login", "acme")
-    acme.aws.bandwidth = 2 * MIB
-    running = acme.start(tmp_path, "get", "acme:big")
-    wait_until(lambda: sent_of(acme.aws, "2026/big") > 2 * MIB)
-    began = time.monotonic()
+    acme.aws.bandwidth = MIB // 4
+    running = acme.start(tmp_path, "get", "acme:big", "--jobs", "2")
+    wait_until(lambda: sent_of(acme.aws, "2026/big") > MIB)
     running.signal(signal.SIGINT)
-    done = running.finish(10)
-    assert time.monotonic() - began < 2
+    done = running.finish(20)  # to its end it would take 90 s
     assert done.code == 130
     assert "hint: the same command goes on from here" in done.stderr
     assert "Traceback" not in done.stderr
@@ -347,7 +345,7 @@ def test_a_session_that_ends_underway_is_renewed_once(acme, tmp_path):
 
 
 def test_a_denial_of_everything_ends_the_run_with_10(acme, tmp_path):
-    for n in range(300):
+    for n in range(1000):
         acme.put(f"{n:03}", b"x")
     acme.aws.fault(at("GetObject"), faults.status(403, "AccessDenied", "Access Denied"), times=None)
     done = acme.run(tmp_path, "get", "acme:", "out")
@@ -361,7 +359,7 @@ def test_a_denial_of_everything_ends_the_run_with_10(acme, tmp_path):
 def test_twenty_processes_on_a_cold_cache_make_one_assume_role_call(acme, tmp_path):
     acme.put("k", b"x" * 1000)
     running = [acme.start(tmp_path, "get", "acme:k", f"copy-{n}") for n in range(20)]
-    done = [one.finish(60) for one in running]
+    done = [one.finish() for one in running]
     assert [one.code for one in done] == [0] * 20, done[0].stderr
     assert acme.aws.count("AssumeRole") == 1
     assert len(list(tmp_path.iterdir())) == 20

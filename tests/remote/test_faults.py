@@ -202,9 +202,9 @@ def test_silence_before_the_head_is_tried_again(aws):
 
 
 def test_a_slow_body_is_not_silent(aws):
-    world = World(aws, silence=0.4)
+    world = World(aws, silence=1.5)
     aws.put("acme", "slow", b"x" * 10)
-    aws.fault("GetObject", drip(10, piece=1))
+    aws.fault("GetObject", drip(5, piece=1))
     assert world.read(world.store.get("slow")) == b"x" * 10
     world.store.close()
 

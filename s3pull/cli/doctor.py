@@ -133,7 +133,7 @@ def text(report: Report, source: str | None) -> Iterator[str]:
         for snippet in warned.snippets:
             yield from _paste(snippet)
     yield ""
-    what = source or "this machine"
+    what = (source or "this machine").removesuffix(":")
     if report.broken is None:
         yield f"{printable(what)}: sound" + (f", with {len(report.warnings)} to mind" if report.warnings else "")
     else:

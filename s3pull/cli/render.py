@@ -247,10 +247,13 @@ class Output:
             self.complain(error)
 
     def summary(self, summary: Summary, *, text: str | None = None) -> None:
-        """The last event of a run, in words `text` if given. With `-q` it is told only where the exit is not 0."""
+        """The last event of a run, in words `text` if given. With `-q` it is told only where the exit is not 0.
+
+        Of a command that could not be meant so (2) nothing was begun, and there is nothing to sum up.
+        """
         if self.json:
             self.record(summary.json())
-        elif summary.exit or not self.quiet:
+        elif summary.exit != 2 and (summary.exit or not self.quiet):
             if self._planned is not None and self._flight is not None:
                 self._tell(*preflight_lines(self._flight))
             self._tell(text or summary_line(summary, self._planned))

@@ -3,7 +3,7 @@
 import pytest
 
 from s3pull.errors import Cancelled, NothingThere, ObjectChanged, ServiceError, Transient
-from tests.fakes.faults import drop, expire_tokens, reset_after, status
+from tests.fakes.faults import drop, expire_tokens, reset_after, slow_head, status
 from tests.remote.test_faults import World, aws
 
 __all__ = ["aws"]
@@ -74,6 +74,7 @@ def test_an_idle_connection_that_died_is_nobodys_failure(world):
 
 
 def test_an_interrupt_reaches_it(world):
+    world.aws.fault("GetObject", slow_head(60))
     asked = world.store.ask("small")
     world.store.interrupt()
     with pytest.raises(Cancelled):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from s3pull.errors import NameRefused, NothingThere, S3pullError, UsageError
 from s3pull.local.names import Collisions, local_path
 from s3pull.objects import RemoteObject
+from s3pull.pull import fanout
 from s3pull.pull.globs import Filters, fixed_part, matcher
 from s3pull.pull.puller import Item
 from s3pull.pull.source import Kind, SourceSpec
@@ -73,7 +74,7 @@ def listed(
     root = prefix + spec.fixed
     literal = fixed_part(spec.path) if spec.kind is Kind.GLOB else spec.key
     wanted = matcher(spec.path) if spec.kind is Kind.GLOB else None
-    for page in store.list(prefix + literal):
+    for page in fanout.pages(store, prefix + literal):
         out = []
         for found in page:
             if not found.key.startswith(root) or len(found.key) == len(root):

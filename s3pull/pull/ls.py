@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from s3pull.errors import NothingThere
 from s3pull.objects import RemoteObject
+from s3pull.pull import fanout
 from s3pull.pull.globs import fixed_part, matcher
 from s3pull.pull.items import exact
 from s3pull.pull.source import Kind, SourceSpec
@@ -39,7 +40,7 @@ def entries(store: Store, spec: SourceSpec, prefix: str, *, recursive: bool) -> 
         wanted = matcher(spec.path)
         names = (
             Entry(found.key[len(prefix) :], found)
-            for page in store.list(prefix + fixed_part(spec.path))
+            for page in fanout.pages(store, prefix + fixed_part(spec.path))
             for found in page
             if wanted(found.key[len(prefix) :]) or found.key[len(prefix) :] == spec.path
         )
@@ -47,7 +48,7 @@ def entries(store: Store, spec: SourceSpec, prefix: str, *, recursive: bool) -> 
         root = prefix + spec.key
         names = (
             Entry(found.key[len(prefix) :], found)
-            for page in store.list(root)
+            for page in fanout.pages(store, root)
             for found in page
             if found.key.startswith(root)
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from s3pull.objects import RemoteObject
-from s3pull.pull import items
+from s3pull.pull import fanout, items
 from s3pull.pull.globs import fixed_part, matcher
 from s3pull.pull.source import Kind, SourceSpec
 from s3pull.remote.store import Store
@@ -27,7 +27,7 @@ class Extent:
 
     def pages(self, store: Store) -> Iterator[list[RemoteObject]]:
         """All of it, page by page, with what else lies below `prefix`."""
-        return iter([[self.one]]) if self.one is not None else store.list(self.prefix)
+        return iter([[self.one]]) if self.one is not None else fanout.pages(store, self.prefix)
 
 
 def extent(store: Store, spec: SourceSpec, share_prefix: str) -> Extent:

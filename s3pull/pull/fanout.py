@@ -35,7 +35,7 @@ _HANDS = 8
 #: pages that a stream is meant to list before the next one's begin
 _STRETCH = 6
 #: pages that may wait in all, and in the stream that is read
-_WAITING = 64
+_WAITING = 48
 _WAITING_FIRST = 8
 #: no key is before it: such a stream ends with its page
 _DROPPED = ""

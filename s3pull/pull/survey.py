@@ -57,7 +57,7 @@ def survey(
     fetched file frees the space of the one that it replaces.
     """
     costs = Costs()
-    collisions = _taken(changes, briefs(), folds, delete) if changes.unnamed() else None
+    collisions = _taken(changes, briefs(), look, folds, delete) if changes.unnamed() else None
     goners = _goners(changes) if delete else set()
     named: list[tuple[str, str]] = []
     dropped: list[str] = []
@@ -105,10 +105,10 @@ def _path(wanted: Wanted, encode: bool) -> str:
     return local_path(wanted.key, encode=encode)
 
 
-def _taken(changes: Changes, briefs: Iterator[Brief], folds: bool, delete: bool) -> Collisions:
+def _taken(changes: Changes, briefs: Iterator[Brief], look: Look, folds: bool, delete: bool) -> Collisions:
     """The paths that are in use already, and stay so."""
     collisions = Collisions(folds)
-    gone = (row.key for row in changes.gone() if not row.moved) if delete else iter(())
+    gone = (row.key for row in changes.gone() if not row.moved and (delete or look(row.path) is None))
     leaving = next(gone, None)
     for brief in briefs:
         while leaving is not None and leaving < brief.key:

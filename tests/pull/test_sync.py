@@ -156,6 +156,15 @@ def crc(body):
 # --- deleting -----------------------------------------------------------------------------------------------
 
 
+def test_a_path_whose_object_and_file_are_both_gone_is_free(store, dest):
+    assert mirror(store, dest).error is None
+    store.delete("a")
+    (dest / "a").unlink()
+    store.put("a/b", b"one")
+    done = mirror(store, dest)
+    assert (done.refused, tree(dest)) == (set(), {"a/b": b"one", "x/b": b"two", "x/y/c": b"three"})
+
+
 def test_nothing_is_deleted_unless_told(store, dest):
     mirror(store, dest)
     store.delete("a")

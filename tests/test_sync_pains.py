@@ -151,8 +151,8 @@ def test_memory_does_not_grow_with_the_listing(mirrored):
     """s5cmd#497, s5cmd#745: 145 million objects are not held in memory.
 
     A run with nothing to do, its peak in KiB as the kernel counted it, once for few objects and once for many. The
-    names are long: whoever kept the listing, or the receipts, would need 4,400 KiB more. One stream lists here: how much
-    several may have waiting is bounded, and tested, elsewhere (tests/pull/test_fanout.py).
+    names are long: whoever kept the listing, or the receipts, would need 4,400 KiB more. One stream lists here: how
+    much several may have waiting is bounded, and tested, elsewhere (tests/pull/test_fanout.py).
     """
     # getrusage would tell of this process, too: a child's peak begins with that of its parent
     measure = (

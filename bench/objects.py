@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import random
 from collections.abc import Iterator
@@ -51,14 +52,34 @@ class Bucket:
         """One object of `size` bytes."""
         self._write(key, size)
 
-    def add_tree(self, prefix: str, count: int, size: int) -> None:
-        """`count` objects of `size` bytes below `prefix`, a hundred in each directory, and their listing."""
-        tree = [self._write(f"{prefix}{number // 100:03}/{number:06}.bin", size) for number in range(count)]
+    def _listed(self, prefix: str, tree: list[Stored]) -> None:
         name = prefix.strip("/")
         pages = [tree[at : at + PAGE] for at in range(0, len(tree), PAGE)]
         for number, page in enumerate(pages):
             following = number + 1 if number + 1 < len(pages) else None
             (self.lists / f"{name}-{number}.xml").write_text(self._page(prefix, page, number, following))
+
+    def add_sizes(self, prefix: str, sizes: list[int]) -> None:
+        """An object for each size, a hundred in each directory, and their listing."""
+        self._listed(prefix, [self._write(f"{prefix}{n // 100:03}/{n:06}.bin", size) for n, size in enumerate(sizes)])
+
+    def log_normal(self, count: int, least: int, most: int, total: int) -> list[int]:
+        """Sizes of a mixed tree: log-normal between `least` and `most` bytes, scaled to `total` in all."""
+        middle = math.log(math.sqrt(least * most))
+        spread = math.log(most / least) / 5
+        drawn = [self._random.lognormvariate(middle, spread) for _ in range(count)]
+        for _ in range(20):  # what is cut off at an end moves the sum
+            scale = total / sum(drawn)
+            drawn = [min(most, max(least, size * scale)) for size in drawn]
+        return [round(size) for size in drawn]
+
+    def count(self, source: str) -> int:
+        """How many objects a key, or a prefix, names."""
+        return sum(1 for it in self.stored if it.key.startswith(source))
+
+    def size(self, source: str) -> int:
+        """Their bytes."""
+        return sum(it.size for it in self.stored if it.key.startswith(source))
 
     def answers(self) -> str:
         """nginx `map` blocks: each object's ETag and checksum by path."""

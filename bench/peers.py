@@ -1,7 +1,7 @@
-"""How each client is asked for the same download, as its own manual says, and with its own defaults where they serve.
+"""How each client is asked for the same work, as its own manual says.
 
-No client is asked to skip a check that it would make against S3. rclone's four transfers are its users' first
-complaint, so it gets 64; s5cmd has 256 workers by default.
+No client is asked to skip a check that it would make against S3. One is helped: rclone's four transfers are its
+users' first complaint, so it gets 64 of all; aws-cli runs as Debian packages it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,14 @@ from typing import NamedTuple
 from objects import BUCKET
 from server import Nginx
 
+#: the work that a peer can do is named by its keys
+GET, LIST, SYNC = "get", "list", "sync"
+
 
 class Job(NamedTuple):
-    """What to download to where. `source` is a key, or a prefix that ends in `/`."""
+    """What to do. `source` is a key, or a prefix that ends in `/`; `target` the folder to fill or to compare."""
 
+    work: str
     source: str
     target: Path
     endpoint: str
@@ -29,18 +34,25 @@ class Job(NamedTuple):
     def tree(self) -> bool:
         return self.source.endswith("/")
 
+    @property
+    def uri(self) -> str:
+        return f"s3://{BUCKET}/{self.source}"
+
 
 class Peer(NamedTuple):
-    """A client: its name in the table, its program, its arguments for a job, and how it tells its version.
+    """A client: its name in the table, its program, its arguments for a job (None: it cannot do that), and how it
+    tells its version. `report`: what makes it print a JSON line an object, with whether it was verified.
 
-    `report` are the arguments that make it print, one JSON line an object, whether that object was verified.
+    `reference`: it is not a rival, but shows what the machine gives.
     """
 
     name: str
     program: str
-    arguments: Callable[[Job], list[str]]
+    arguments: Callable[[Job], list[str] | None]
     version: str = "--version"
     report: tuple[str, ...] = ()
+    ours: bool = False
+    reference: bool = False
 
 
 def program(name: str) -> str | None:
@@ -73,26 +85,65 @@ def environment(site: Nginx) -> dict[str, str]:
 
 
 def s3pull(job: Job) -> list[str]:
-    return ["get", "--no-assume", "--endpoint-url", job.endpoint, f"s3://{BUCKET}/{job.source}", f"{job.target}/"]
+    access = ["--no-assume", "--endpoint-url", job.endpoint]
+    match job.work:
+        case "get":
+            return ["get", *access, job.uri, f"{job.target}/"]
+        case "sync":
+            return ["sync", *access, job.uri, str(job.target)]
+        case _:
+            return ["ls", "-r", *access, job.uri]
 
 
-def s3pull_not_durable(job: Job) -> list[str]:
-    return [*s3pull(job), "--no-durable"]
+def s3pull_not_durable(job: Job) -> list[str] | None:
+    return [*s3pull(job), "--no-durable"] if job.work == GET else None
+
+
+def s3pull_unverified(job: Job) -> list[str] | None:
+    """Checksums switched off, from outside: what they cost is the difference to `s3pull --no-durable`."""
+    if job.work != GET:
+        return None
+    return [str(Path(__file__).with_name("unverified.py")), *s3pull(job), "--no-durable"]
 
 
 def s5cmd(job: Job) -> list[str]:
     wildcard = "*" if job.tree else ""
-    return ["--endpoint-url", job.endpoint, "cp", f"s3://{BUCKET}/{job.source}{wildcard}", f"{job.target}/"]
+    words = {GET: ["cp", job.uri + wildcard, f"{job.target}/"], LIST: ["ls", job.uri + wildcard]}
+    words[SYNC] = ["sync", job.uri + wildcard, f"{job.target}/"]
+    return ["--endpoint-url", job.endpoint, *words[job.work]]
 
 
 def rclone(job: Job) -> list[str]:
     remote = f":s3,provider=Other,env_auth=true,list_version=2,endpoint='{job.endpoint}':{BUCKET}/{job.source}"
-    return ["copy", "--config", os.devnull, "--transfers", "64", "--fast-list", remote, str(job.target)]
+    many = ["--transfers", "64", "--checkers", "64", "--multi-thread-streams", "16", "--multi-thread-cutoff", "64M"]
+    words = {GET: ["copy", remote, str(job.target)], LIST: ["lsf", "-R", "--files-only", remote]}
+    words[SYNC] = ["copy", "--size-only", remote, str(job.target)]
+    return ["--config", os.devnull, *many, "--fast-list", *words[job.work]]
+
+
+def aws(job: Job) -> list[str]:
+    target = f"{job.target}/"
+    words = {
+        GET: ["cp", "--only-show-errors", *(["--recursive"] if job.tree else []), job.uri, target],
+        LIST: ["ls", "--recursive", job.uri],
+        SYNC: ["sync", "--only-show-errors", job.uri, target],
+    }
+    return ["--endpoint-url", job.endpoint, "s3", *words[job.work]]
+
+
+def curl(job: Job) -> list[str] | None:
+    """One stream, nothing checked: what the machine gives."""
+    if job.tree or job.work != GET:
+        return None
+    return ["-sSf", "-o", f"{job.target}/{job.source}", f"{job.endpoint}/{BUCKET}/{job.source}"]
 
 
 PEERS = (
-    Peer("s3pull", "s3pull", s3pull, report=("--json",)),
-    Peer("s3pull --no-durable", "s3pull", s3pull_not_durable, report=("--json",)),
+    Peer("s3pull", "s3pull", s3pull, report=("--json",), ours=True),
+    Peer("s3pull --no-durable", "s3pull", s3pull_not_durable, report=("--json",), ours=True),
+    Peer("s3pull, not verified", sys.executable, s3pull_unverified, ours=True),
     Peer("s5cmd", "s5cmd", s5cmd, "version"),
     Peer("rclone", "rclone", rclone, "version"),
+    Peer("aws-cli", "/usr/bin/aws", aws),
+    Peer("curl", "curl", curl, reference=True),
 )

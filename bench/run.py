@@ -1,13 +1,14 @@
-"""Time `s3pull get` against its peers: `python bench/run.py`. See README.md beside this file.
+"""Time s3pull against its peers: `python bench/run.py`. See README.md beside this file.
 
-Every peer downloads the same objects from the same local nginx, in turn, several rounds, each into an empty folder
-with nothing left to write back from the run before. One run of each comes first, is not timed, and is compared byte
-by byte; every later run is compared too. The table shows medians.
+Every peer does the same work against the same local nginx, in turn, several rounds, with nothing left to write back
+from the run before. One run of each comes first, is not timed, and is checked; every later run is checked too. The
+tables show medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import filecmp
 import itertools
 import json
@@ -23,36 +24,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from measure import Cost, measure
-from objects import Bucket
-from peers import PEERS, Job, Peer, environment, program, version
-from server import Nginx, md5_etags
+from objects import MODIFIED, Bucket
+from peers import GET, LIST, PEERS, SYNC, Job, Peer, environment, program, version
+from scenarios import SCENARIOS, Scenario
+from server import Nginx, many_key, md5_etags
 
 KIB, MIB = 1 << 10, 1 << 20
-REFERENCE = "s5cmd"
-
-
-class Target(NamedTuple):
-    """What s3pull is held to: wall time as a multiple of the reference's, and peak memory in bytes."""
-
-    ratio: float
-    peak: int = 150_000_000
-
-
-class Scenario(NamedTuple):
-    """One row group of the table. `source` names what the bucket holds: a key, or a prefix that ends in `/`."""
-
-    name: str
-    source: str
-    tls: bool
-    target: Target | None = None
-
-
-SCENARIOS = (
-    Scenario("large-http", "large.bin", tls=False),
-    Scenario("large-tls", "large.bin", tls=True, target=Target(ratio=1.2)),
-    Scenario("small-http", "small/", tls=False),
-    Scenario("small-tls", "small/", tls=True, target=Target(ratio=0.5)),
-)
+RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 class Result(NamedTuple):
@@ -75,8 +53,100 @@ class Result(NamedTuple):
         return max(cost.peak for cost in self.costs)
 
 
+class Bench:
+    """The bucket, its server for one scenario at a time, and the folders that peers work in."""
+
+    def __init__(self, choice: argparse.Namespace, scratch: Path, scenarios: Sequence[Scenario]) -> None:
+        self.choice = choice
+        self.scratch = scratch
+        self.bucket = Bucket(scratch, seed=choice.seed, md5_etags=md5_etags())
+        sources = {scenario.source for scenario in scenarios}
+        if "large.bin" in sources:
+            self.bucket.add_object("large.bin", choice.large * MIB)
+        if "one.bin" in sources:
+            self.bucket.add_object("one.bin", 4 * KIB)
+        if "several/" in sources:
+            self.bucket.add_sizes("several/", [choice.large // 4 * MIB] * 8)
+        if "small/" in sources:
+            self.bucket.add_sizes("small/", [4 * KIB] * choice.count)
+        if "mixed/" in sources:
+            self.bucket.add_sizes("mixed/", self.bucket.log_normal(2_000, KIB, 64 * MIB, 2 * choice.large * MIB))
+        self._folders = (scratch / f"out-{number}" for number in itertools.count())
+        self._mirror = scratch / "mirror"
+
+    def run(self, scenario: Scenario, peers: Sequence[Peer]) -> list[Result]:
+        """Time one scenario."""
+        many = self.choice.many if scenario.source == "many/" else 0
+        with Nginx(self.scratch, self.bucket, many=many, page=scenario.page, first_byte=scenario.first_byte) as site:
+            if scenario.work == SYNC:
+                self._make_mirror()
+            able = [peer for peer in peers if peer.arguments(self._job(scenario, site)) is not None]
+            verified = {peer.name: self._once(peer, scenario, site, report=True)[1] for peer in able}
+            costs: dict[str, list[Cost]] = {peer.name: [] for peer in able}
+            for number in range(self.choice.rounds):
+                turn = number % len(able)
+                for peer in [*able[turn:], *able[:turn]]:
+                    costs[peer.name].append(self._once(peer, scenario, site)[0])
+        for folder in self.scratch.glob("out-*"):
+            shutil.rmtree(folder)
+        return [Result(peer, costs[peer.name], verified[peer.name]) for peer in able]
+
+    def _job(self, scenario: Scenario, site: Nginx) -> Job:
+        endpoint = site.tls_url if scenario.tls else site.http_url
+        target = self._mirror if scenario.work == SYNC else next(self._folders)
+        return Job(scenario.work, scenario.source, target, endpoint)
+
+    def _make_mirror(self) -> None:
+        """The tree of `many/` as another tool would have left it."""
+        if self._mirror.exists():
+            return
+        for number in range(self.choice.many):
+            path = self._mirror / many_key(number).removeprefix("many/")
+            if number % 100 == 0:
+                path.parent.mkdir(parents=True)
+            path.touch()
+            os.utime(path, (MODIFIED, MODIFIED))
+
+    def _once(self, peer: Peer, scenario: Scenario, site: Nginx, *, report: bool = False) -> tuple[Cost, str]:
+        """One run, checked. Exits where it is not right."""
+        job = self._job(scenario, site)
+        job.target.mkdir(exist_ok=True)
+        os.sync()
+        touch_memory()
+        extra = peer.report if report and scenario.work == GET else ()
+        command = [program(peer.program) or peer.program, *(peer.arguments(job) or ()), *extra]
+        cost, stdout, stderr = measure(command, environment(site))
+        if cost.code != 0:
+            sys.exit(f"bench: {peer.name} ended with {cost.code} on {job.source}\n{' '.join(command)}\n{stderr}")
+        wrong = self._differences(job, stdout)
+        if wrong:
+            sys.exit(f"bench: {peer.name} did not do {scenario.name} rightly: {', '.join(wrong[:5])}")
+        if scenario.work == GET and self.bucket.size(job.source) > 100 * MIB:
+            # a large file's space is needed again; small files stay to the end of the scenario, because ext4 looks
+            # long for inodes that were not deleted just now, and the next run would pay for that
+            shutil.rmtree(job.target)
+        return cost, proof(stdout) if extra else "not reported"
+
+    def _differences(self, job: Job, stdout: str) -> list[str]:
+        """What is missing, differs, or should not be there."""
+        if job.work == LIST:
+            names = {line.split()[-1].removeprefix(job.uri).removeprefix(job.source) for line in stdout.splitlines()}
+            wanted = {many_key(number).removeprefix("many/") for number in range(self.choice.many)}
+            return sorted(wanted ^ names)
+        if job.work == SYNC:
+            first, last = many_key(0), many_key(self.choice.many - 1)
+            paths = [job.target / key.removeprefix("many/") for key in (first, last)]
+            return [str(path) for path in paths if path.stat().st_mtime != MODIFIED]
+        files = self.bucket.files
+        top = files / job.source if job.tree else files
+        wanted = {it.relative_to(top) for it in top.rglob("*") if it.is_file()} if job.tree else {Path(job.source)}
+        found = {it.relative_to(job.target) for it in job.target.rglob("*") if it.is_file()}
+        differ = {it for it in wanted & found if not filecmp.cmp(top / it, job.target / it, shallow=False)}
+        return sorted(str(path) for path in (wanted ^ found) | differ)
+
+
 def main() -> int:
-    """Run what was asked for and print the table; 1 where a target was missed and --strict was given."""
+    """Run what was asked for and print the tables; 1 where a target was missed and --strict was given."""
     choice = arguments()
     peers = [peer for peer in PEERS if peer.name in choice.peers]
     missing = sorted({peer.program for peer in peers if program(peer.program) is None})
@@ -85,68 +155,33 @@ def main() -> int:
         return 2
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in choice.scenarios]
     load = os.getloadavg()[0]
+    said = [conditions(choice, peers, load)]
+    print(said[0], flush=True)
+    held = True
     with tempfile.TemporaryDirectory(prefix="s3pull-bench-", dir=choice.scratch) as scratch:
-        bucket = Bucket(Path(scratch), seed=choice.seed, md5_etags=md5_etags())
-        if any(scenario.source == "large.bin" for scenario in scenarios):
-            bucket.add_object("large.bin", choice.large * MIB)
-        if any(scenario.source == "small/" for scenario in scenarios):
-            bucket.add_tree("small/", choice.count, choice.small * KIB)
-        with Nginx(Path(scratch), bucket) as site:
-            print(conditions(choice, peers, load))
-            held = [run(scenario, peers, bucket, site, choice.rounds) for scenario in scenarios]
-    return 1 if choice.strict and not all(held) else 0
+        bench = Bench(choice, Path(scratch), scenarios)
+        for scenario in scenarios:
+            results = bench.run(scenario, peers)
+            words, good = judge(scenario, results)
+            said.append(f"{table(scenario, results, bench)}\n\n{words}")
+            print(said[-1], flush=True)
+            held = held and good
+    if choice.keep:
+        keep(said)
+    return 1 if choice.strict and not held else 0
 
 
-def run(scenario: Scenario, peers: Sequence[Peer], bucket: Bucket, site: Nginx, rounds: int) -> bool:
-    """Time one scenario and print its table; False where a target was missed."""
-    endpoint = site.tls_url if scenario.tls else site.http_url
-    folders = (Job(scenario.source, site.folder / f"out-{number}", endpoint) for number in itertools.count())
-    verified = {peer.name: download(peer, next(folders), bucket, site, report=True)[1] for peer in peers}
-    costs: dict[str, list[Cost]] = {peer.name: [] for peer in peers}
-    for number in range(rounds):
-        turn = number % len(peers)
-        for peer in [*peers[turn:], *peers[:turn]]:
-            costs[peer.name].append(download(peer, next(folders), bucket, site)[0])
-    for folder in site.folder.glob("out-*"):
-        shutil.rmtree(folder)
-    results = [Result(peer, costs[peer.name], verified[peer.name]) for peer in peers]
-    chosen = [it for it in bucket.stored if it.key.startswith(scenario.source)]
-    print(table(scenario, results, sum(it.size for it in chosen), len(chosen)))
-    return judge(scenario, results)
-
-
-def download(peer: Peer, job: Job, bucket: Bucket, site: Nginx, *, report: bool = False) -> tuple[Cost, str]:
-    """One run into an empty folder, compared byte by byte with what nginx served. Exits when it is not the same."""
-    job.target.mkdir()
-    os.sync()
-    touch_memory()
-    command = [program(peer.program) or peer.program, *peer.arguments(job), *(peer.report if report else ())]
-    cost, stdout, stderr = measure(command, environment(site))
-    if cost.code != 0:
-        sys.exit(f"bench: {peer.name} ended with {cost.code} on {job.source}\n{' '.join(command)}\n{stderr}")
-    wrong = differences(bucket.files, job)
-    if wrong:
-        sys.exit(f"bench: {peer.name} did not download {job.source} rightly: {', '.join(wrong[:5])}")
-    if not job.tree:
-        # a large file's space is needed again; small files stay to the end of the scenario, because ext4 looks long
-        # for inodes that were not deleted just now, and the next run would pay for that
-        shutil.rmtree(job.target)
-    return cost, proof(stdout) if report and peer.report else "not reported"
+def keep(said: Sequence[str]) -> None:
+    """Put this run on top of RESULTS.md."""
+    head, _, rest = RESULTS.read_text().partition("\n## ")
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    RESULTS.write_text(f"{head.rstrip()}\n\n## {today}\n" + "\n".join(said) + (f"\n\n## {rest}" if rest else "\n"))
 
 
 def touch_memory() -> None:
     """Use 2 GiB in a process that ends at once, so that no run pays for pages that a hypervisor took back."""
     fill = "import mmap\nm = mmap.mmap(-1, 2 << 30)\nfor at in range(0, len(m), mmap.PAGESIZE): m[at] = 1"
     subprocess.run([sys.executable, "-I", "-S", "-c", fill], check=True)
-
-
-def differences(files: Path, job: Job) -> list[str]:
-    """The paths below the target that are missing, differ, or should not be there."""
-    top = files / job.source if job.tree else files
-    wanted = {path.relative_to(top) for path in top.rglob("*") if path.is_file()} if job.tree else {Path(job.source)}
-    found = {path.relative_to(job.target) for path in job.target.rglob("*") if path.is_file()}
-    differ = {path for path in wanted & found if not filecmp.cmp(top / path, job.target / path, shallow=False)}
-    return sorted(str(path) for path in (wanted ^ found) | differ)
 
 
 def proof(stdout: str) -> str:
@@ -159,7 +194,7 @@ def proof(stdout: str) -> str:
 
 def conditions(choice: argparse.Namespace, peers: Sequence[Peer], load: float) -> str:
     """What the figures below were measured with; `load` is what else the machine was doing."""
-    versions = sorted({version(peer) for peer in peers})
+    versions = sorted({version(peer) for peer in peers if peer.program != sys.executable})
     etags = "MD5" if md5_etags() else "nginx's own"
     return (
         f"{os.cpu_count()} cores shared with nginx, {platform.system()} {platform.release()}, "
@@ -168,54 +203,59 @@ def conditions(choice: argparse.Namespace, peers: Sequence[Peer], load: float) -
     )
 
 
-def table(scenario: Scenario, results: Sequence[Result], size: int, count: int) -> str:
+def table(scenario: Scenario, results: Sequence[Result], bench: Bench) -> str:
     """The Markdown table of one scenario."""
-    reference = next((result.wall for result in results if result.peer.name == REFERENCE), None)
-    rate_name = "objects/s" if count > 1 else "MB/s"
-    what = f"{count:,} x {size // count // KIB:,} KiB" if count > 1 else f"{size // MIB:,} MiB"
+    if scenario.source == "many/":
+        what = f"{bench.choice.many:,} objects at {scenario.page * 1000:.0f} ms a page"
+    else:
+        count, size = bench.bucket.count(scenario.source), bench.bucket.size(scenario.source)
+        what = f"{count:,} objects, {size / MIB:,.1f} MiB in all" if count > 1 else f"{size / MIB:,.3g} MiB"
+        if scenario.first_byte:
+            what += f", {scenario.first_byte * 1000:.0f} ms to the first byte"
     lines = [
         f"\n### {scenario.name}: {what}, {'TLS' if scenario.tls else 'HTTP'}\n",
-        f"| | wall s (least to most) | x {REFERENCE} | {rate_name} | CPU s | peak MB | verified |",
-        "|---|---|---|---|---|---|---|",
+        "| | wall s (least to most) | CPU s | peak MB | verified |",
+        "|---|---|---|---|---|",
     ]
     for result in results:
         walls = [cost.wall for cost in result.costs]
-        rate = count / result.wall if count > 1 else size / result.wall / 1e6
-        ratio = f"{result.wall / reference:.2f}" if reference else ""
         lines.append(
-            f"| {result.peer.name} | {result.wall:.2f} ({min(walls):.2f} to {max(walls):.2f}) | {ratio} | {rate:,.0f} "
+            f"| {result.peer.name} | {result.wall:.2f} ({min(walls):.2f} to {max(walls):.2f}) "
             f"| {result.cpu:.2f} | {result.peak / 1e6:.0f} | {result.verified} |"
         )
     return "\n".join(lines)
 
 
-def judge(scenario: Scenario, results: Sequence[Result]) -> bool:
-    """Say whether s3pull, as users run it, meets the scenario's target; True where there is nothing to meet."""
-    by_name = {result.peer.name: result for result in results}
-    ours, reference = by_name.get("s3pull"), by_name.get(REFERENCE)
-    if scenario.target is None or ours is None or reference is None:
-        return True
-    ratio = ours.wall / reference.wall
-    held = ratio <= scenario.target.ratio and ours.peak <= scenario.target.peak
-    print(
-        f"\n{'held' if held else 'MISSED'}: {ratio:.2f} x {REFERENCE} (at most {scenario.target.ratio}), "
-        f"{ours.peak / 1e6:.0f} MB (at most {scenario.target.peak / 1e6:.0f})"
-    )
-    return held
+def judge(scenario: Scenario, results: Sequence[Result]) -> tuple[str, bool]:
+    """Whether s3pull, as users run it, meets the scenario's target, in words; True where there is nothing to meet."""
+    ours = next((result for result in results if result.peer.name == "s3pull"), None)
+    rivals = [result for result in results if not result.peer.ours and not result.peer.reference]
+    target = scenario.target
+    if target is not None and target.peer:
+        rivals = [result for result in rivals if result.peer.name == target.peer]
+    if target is None or ours is None or not rivals:
+        return "", True
+    fastest = min(rivals, key=lambda result: result.wall)
+    wall, cpu = ours.wall / fastest.wall, ours.cpu / fastest.cpu
+    held = wall <= target.wall and ours.peak <= target.peak and (target.cpu is None or cpu <= target.cpu)
+    words = f"{'held' if held else 'MISSED'}: {wall:.2f} x {fastest.peer.name} (at most {target.wall}), "
+    words += f"CPU {cpu:.2f} x" + (f" (at most {target.cpu})" if target.cpu is not None else "")
+    return f"{words}, {ours.peak / 1e6:.0f} MB (at most {target.peak / 1e6:.0f})", held
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="time s3pull get against its peers on a local nginx")
+    parser = argparse.ArgumentParser(description="time s3pull against its peers on a local nginx")
     every_peer, every_scenario = [peer.name for peer in PEERS], [scenario.name for scenario in SCENARIOS]
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(every_scenario)}; all of them")
     parser.add_argument("--peer", dest="peers", action="append", choices=every_peer, help="only this one; repeat")
     parser.add_argument("--rounds", type=int, default=5, help="timed runs of each peer (5)")
     parser.add_argument("--large", type=int, default=1024, metavar="MIB", help="size of the large object (1024)")
     parser.add_argument("--count", type=int, default=10_000, help="how many small objects (10000)")
-    parser.add_argument("--small", type=int, default=4, metavar="KIB", help="size of a small object (4)")
+    parser.add_argument("--many", type=int, default=100_000, help="how many objects in the listing (100000)")
     parser.add_argument("--seed", type=int, default=1, help="of the objects' bytes (1)")
     parser.add_argument("--scratch", type=Path, help="folder for data and downloads, on the disk to be measured")
+    parser.add_argument("--keep", action="store_true", help="put the tables into RESULTS.md")
     parser.add_argument("--strict", action="store_true", help="exit 1 where a target is missed")
     choice = parser.parse_args()
     choice.peers = choice.peers or every_peer

@@ -1,8 +1,10 @@
 """nginx as a read-only S3 on 127.0.0.1, over HTTP and over TLS with a CA of our own.
 
 It answers GET, ranged GET and HEAD of objects with ETag, Last-Modified, x-amz-checksum-crc64nvme and
-x-amz-server-side-encryption, and ListObjectsV2 from pages written beforehand. It checks no signature, and it knows
-neither start-after nor delimiters: it is here to be fast, not to be right. Correctness is the tests' business.
+x-amz-server-side-encryption, and ListObjectsV2 from pages written beforehand. It checks no signature, and of these
+prefixes it knows neither start-after nor delimiters: it is here to be fast, not to be right. Correctness is the tests'
+business. With Debian's libnginx-mod-http-lua it can wait before it answers, and it lists `many/`, a tree of any size
+that is reckoned and not stored, from any key on.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from objects import BUCKET, Bucket
+from objects import BUCKET, MODIFIED_TEXT, Bucket
 
 #: Debian's libnginx-mod-http-headers-more-filter. nginx compares If-Match with its own ETag of time and size, so MD5
 #: ETags can be had only where the module takes If-Match away first.
+LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 HEADERS_MORE = Path("/usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so")
 
 CONFIGURATION = """\
@@ -71,6 +74,11 @@ http {{
     default 0;
   }}
 
+  map $list_prefix $list_at {{
+    many /many;
+    default /lists/$list_prefix-$list_page.xml;
+  }}
+
   server {{
     listen 127.0.0.1:{http_port} backlog=4096;
     listen 127.0.0.1:{tls_port} ssl backlog=4096;
@@ -80,14 +88,16 @@ http {{
     root {root};
 
     location /{bucket}/ {{
+      {wait}
       {etag}
       add_header x-amz-request-id BENCH000000000000;
       add_header x-amz-server-side-encryption AES256;
       add_header x-amz-checksum-crc64nvme $sent_crc64nvme;
       add_header x-amz-checksum-type $sent_checksum_type;
     }}
-    location = /{bucket} {{ rewrite ^ /lists/$list_prefix-$list_page.xml last; }}
-    location = /{bucket}/ {{ rewrite ^ /lists/$list_prefix-$list_page.xml last; }}
+    location = /{bucket} {{ rewrite ^ $list_at last; }}
+    location = /{bucket}/ {{ rewrite ^ $list_at last; }}
+    {many}
     location /lists/ {{
       internal;
       etag off;
@@ -100,6 +110,62 @@ http {{
 """
 
 
+#: pages of `many/`: object number n is many/<n / 100>/<n>.bin, of 0 bytes
+MANY = """\
+    location = /many {{
+      internal;
+      default_type application/xml;
+      add_header x-amz-bucket-region us-east-1;
+      content_by_lua_file {folder}/many.lua;
+    }}
+"""
+
+MANY_LUA = """\
+local args = ngx.req.get_uri_args()
+local count = {count}
+local function key(n) return string.format("many/%05d/%07d.bin", math.floor(n / 100), n) end
+
+local from = 0
+if args["continuation-token"] then
+  from = tonumber(args["continuation-token"])
+elseif args["start-after"] then
+  local low, high = 0, count
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if key(middle) <= args["start-after"] then low = middle + 1 else high = middle end
+  end
+  from = low
+end
+local upto = math.min(from + 1000, count)
+
+local out = {{
+  '<?xml version="1.0" encoding="UTF-8"?>', "\\n",
+  '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">',
+  "<Name>{bucket}</Name><Prefix>many/</Prefix><MaxKeys>1000</MaxKeys>",
+  "<KeyCount>", upto - from, "</KeyCount><IsTruncated>", tostring(upto < count), "</IsTruncated>",
+}}
+if upto < count then
+  out[#out + 1] = "<NextContinuationToken>" .. string.format("%d", upto) .. "</NextContinuationToken>"
+end
+for n = from, upto - 1 do
+  out[#out + 1] = "<Contents><Key>"
+  out[#out + 1] = key(n)
+  out[#out + 1] = "</Key><LastModified>{modified}</LastModified>"
+  out[#out + 1] = "<ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag>"
+  out[#out + 1] = "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+  out[#out + 1] = "<Size>0</Size><StorageClass>STANDARD</StorageClass></Contents>"
+end
+out[#out + 1] = "</ListBucketResult>"
+ngx.sleep({page})
+ngx.print(out)
+"""
+
+
+def many_key(number: int) -> str:
+    """The key of an object of `many/`."""
+    return f"many/{number // 100:05}/{number:07}.bin"
+
+
 def md5_etags() -> bool:
     """Whether nginx can serve MD5 ETags on this machine."""
     return HEADERS_MORE.exists()
@@ -108,7 +174,9 @@ def md5_etags() -> bool:
 class Nginx:
     """A running nginx: `with Nginx(folder, bucket) as site:`. Raises RuntimeError when it does not come up."""
 
-    def __init__(self, folder: Path, bucket: Bucket) -> None:
+    def __init__(self, folder: Path, bucket: Bucket, *, many: int, page: float, first_byte: float) -> None:
+        if (many or first_byte) and not LUA.exists():
+            raise RuntimeError("nginx cannot wait (Debian: apt-get install libnginx-mod-http-lua)")
         binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
         if binary is None:
             raise RuntimeError("nginx is not installed (Debian: apt-get install nginx-light)")
@@ -121,6 +189,7 @@ class Nginx:
         make_certificates(folder)
         (folder / "answers.conf").write_text(bucket.answers())
         own_etag = "etag off; more_clear_input_headers If-Match; add_header ETag $object_etag;"
+        (folder / "many.lua").write_text(MANY_LUA.format(count=many, page=page, modified=MODIFIED_TEXT, bucket=BUCKET))
         (folder / "nginx.conf").write_text(
             CONFIGURATION.format(
                 folder=folder,
@@ -128,7 +197,9 @@ class Nginx:
                 bucket=BUCKET,
                 http_port=http_port,
                 tls_port=tls_port,
-                modules=f"load_module {HEADERS_MORE};" if bucket.md5_etags else "",
+                modules=modules(bucket.md5_etags),
+                wait=f"access_by_lua_block {{ ngx.sleep({first_byte}) }}" if first_byte else "",
+                many=MANY.format(folder=folder) if many else "",
                 etag=own_etag if bucket.md5_etags else "etag on;",
                 user="user root;" if os.geteuid() == 0 else "",
             )
@@ -161,6 +232,13 @@ class Nginx:
             else:
                 return
         raise RuntimeError(f"nginx does not answer on port {port}")
+
+
+def modules(md5_etags: bool) -> str:
+    """What nginx loads beside itself, where Debian's packages are there."""
+    ndk = LUA.with_name("ndk_http_module.so")
+    wanted = ([HEADERS_MORE] if md5_etags else []) + ([ndk, LUA] if LUA.exists() else [])
+    return "\n".join(f"load_module {path};" for path in wanted)
 
 
 def free_ports(count: int) -> list[int]:

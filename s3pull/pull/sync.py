@@ -354,7 +354,7 @@ class Sync:
 
     def _part_age(self) -> float:
         """Seconds for which parts of dead runs are kept; none where all that the source has is here now."""
-        return KEEP_PARTS if self.transfer.tally.exits or self._order.filters else 0.0
+        return KEEP_PARTS if self.transfer.tally.counts[Action.FAILED] or self._order.filters else 0.0
 
     def _publish(self, publication: Publication, changes: Changes) -> None:
         """Build the new release, and let `current` lead to it if nothing is missing."""

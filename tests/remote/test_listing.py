@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from s3pull.errors import ServiceError, Transient
 from s3pull.objects import RemoteObject
+from s3pull.remote import listing
 from s3pull.remote.listing import Page, Progress, page_query, parse_page
 
 XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -134,6 +135,52 @@ def test_a_page_that_breaks_off_is_asked_for_again(cut):
 def test_garbage_never_passes(document):
     with pytest.raises(ServiceError):
         parse_page(document)
+
+
+AWS_ITEM = (
+    "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag>"
+    "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+    "<Size>{}</Size><StorageClass>{}</StorageClass></Contents>"
+)
+FIELDS = st.tuples(
+    st.one_of(
+        st.sampled_from(["a/b.txt", "a%2Fb+c", "%C3%A9", "%ff", "", "a&amp;b", "\x01", "\ufffe", "a>b"]), st.text()
+    ),
+    st.sampled_from(["2026-11-23T22:54:56.000Z", "yesterday", ""]),
+    st.sampled_from(
+        ["&quot;e-2&quot;", '"e"', "&#34;e&#34;", "W/&quot;e&quot;", "e", "", '"a"b"', "&quot;a&quot;&quot;"]
+    ),
+    st.sampled_from(["0", "12", "9" * 18, "9" * 19, "-1", "", "\u0661"]),
+    st.sampled_from(["STANDARD", "GLACIER", "", "&lt;"]),
+)
+
+
+def outcome(document):
+    try:
+        return parse_page(document)
+    except (ServiceError, Transient) as error:
+        return type(error)
+
+
+@given(
+    st.lists(FIELDS, min_size=1, max_size=3),
+    st.sampled_from(["url", None]),
+    st.sampled_from(["", " ", "<!-- -->", "<CommonPrefixes><Prefix>p</Prefix></CommonPrefixes>", "<Contents>", "]]>"]),
+    st.one_of(st.none(), st.tuples(st.integers(0, 700), st.binary(max_size=3))),
+)
+def test_plain_pages_are_read_as_the_parser_reads_them(found, encoding, between, change):
+    document = page(between.join(AWS_ITEM.format(*fields) for fields in found), encoding=encoding)
+    if change is not None:
+        document = document[: change[0]] + change[1] + document[change[0] + len(change[1]) :]
+    quick = outcome(document)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "_plain", lambda document: (document, []))
+        assert outcome(document) == quick
+
+
+def test_what_aws_writes_is_read_the_quick_way():
+    document = page(AWS_ITEM.format("a%2Fb", "2026-11-23T22:54:56.000Z", "&quot;e&quot;", 3, "STANDARD") * 3)
+    assert len(listing._plain(document)[1]) == 3
 
 
 def test_queries():

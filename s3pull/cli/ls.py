@@ -9,9 +9,9 @@ import typer
 
 from s3pull.cli.command import command, new_app
 from s3pull.cli.options import AccessChoice, OptionalSource, ReportChoice
+from s3pull.cli.render import Output, printable
 
 if TYPE_CHECKING:
-    from s3pull.cli.render import Output
     from s3pull.objects import JSON
     from s3pull.pull.ls import Entry
 
@@ -33,7 +33,6 @@ def ls(
     Names are printed as they can be typed after NAME: (or s3://bucket/); folders end in /. Listing streams: the first
     names come at once.
     """
-    from s3pull.cli.render import Output
     from s3pull.cli.wiring import open_source
 
     out = Output(output)
@@ -46,31 +45,31 @@ def ls(
 
     count = size = 0
     with open_source(access, source, out) as opened:
-        for entry in entries(opened.store, opened.spec, opened.prefix, recursive=recursive):
-            if entry.object is not None:
-                count += 1
-                size += entry.object.size
-            _show(entry, out, long=long)
+        for page in entries(opened.store, opened.spec, opened.prefix, recursive=recursive):
+            objects = [entry.object for entry in page if entry.object is not None]
+            count += len(objects)
+            size += sum(found.size for found in objects)
+            if out.json:
+                out.records(map(_record, page))
+            else:
+                out.lines(map(_long if long else _short, page))
     if summarize:
         _show_sum(count, size, out)
 
 
-def _show(entry: Entry, out: Output, *, long: bool) -> None:
-    from s3pull.cli.render import printable
+def _short(entry: Entry) -> str:
+    return printable(entry.name)
 
-    if out.json:
-        out.record(_record(entry))
-    elif not long:
-        out.line(printable(entry.name))
-    elif entry.object is None:
-        out.line(f"{'-':>14}  {'-':<20}  {'-':<12}  {printable(entry.name)}")
-    else:
-        found = entry.object
-        when = _time(found.last_modified) if found.last_modified is not None else "-"
-        storage = found.storage_class or "STANDARD"
-        if found.restored:
-            storage += "*"
-        out.line(f"{found.size:>14}  {when:<20}  {storage:<12}  {printable(entry.name)}")
+
+def _long(entry: Entry) -> str:
+    found = entry.object
+    if found is None:
+        return f"{'-':>14}  {'-':<20}  {'-':<12}  {printable(entry.name)}"
+    when = _time(found.last_modified) if found.last_modified is not None else "-"
+    storage = found.storage_class or "STANDARD"
+    if found.restored:
+        storage += "*"
+    return f"{found.size:>14}  {when:<20}  {storage:<12}  {printable(entry.name)}"
 
 
 def _record(entry: Entry) -> JSON:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO
 
@@ -171,6 +171,19 @@ class Output:
         """One line of data, as it is."""
         with self._lock, self._aside(self._stdout):
             self._stdout.write(text + "\n")
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Many lines of data, as they are, and at once."""
+        text = "".join([f"{text}\n" for text in texts])
+        with self._lock, self._aside(self._stdout):
+            self._stdout.write(text)
+
+    def records(self, records: Iterable[JSON]) -> None:
+        """Many lines of JSON, at once."""
+        text = "".join(map(json_line, records))
+        with self._lock, self._aside(self._stdout):
+            self._stdout.write(text)
+            self._stdout.flush()
 
     def record(self, record: JSON) -> None:
         """One line of JSON, at once."""

@@ -24,40 +24,38 @@ class Entry(NamedTuple):
     object: RemoteObject | None
 
 
-def entries(store: Store, spec: SourceSpec, prefix: str, *, recursive: bool) -> Iterator[Entry]:
-    """The objects of `spec` below `prefix` (the share's), in the service's order, folders folded unless `recursive`.
+def entries(store: Store, spec: SourceSpec, prefix: str, *, recursive: bool) -> Iterator[list[Entry]]:
+    """Page by page, the objects of `spec` below `prefix` (the share's), in the service's order, folders folded unless
+    `recursive`.
 
     Raises NothingThere where there are none, and what `Store.list` and `Store.head` raise.
     """
     if spec.kind is Kind.OBJECT:
         found = exact(store, prefix + spec.key)
         if found is not None:
-            yield Entry(spec.key, found)
+            yield [Entry(spec.key, found)]
             return
         spec = spec.below()
-    names: Iterator[Entry]
+    cut = len(prefix)
+    pages: Iterator[list[Entry]]
     if spec.kind is Kind.GLOB:
         wanted = matcher(spec.path)
-        names = (
-            Entry(found.key[len(prefix) :], found)
+        pages = (
+            [Entry(found.key[cut:], found) for found in page if wanted(found.key[cut:]) or found.key[cut:] == spec.path]
             for page in fanout.pages(store, prefix + fixed_part(spec.path))
-            for found in page
-            if wanted(found.key[len(prefix) :]) or found.key[len(prefix) :] == spec.path
         )
     elif recursive:
         root = prefix + spec.key
-        names = (
-            Entry(found.key[len(prefix) :], found)
+        pages = (
+            [Entry(found.key[cut:], found) for found in page if found.key.startswith(root)]
             for page in fanout.pages(store, root)
-            for found in page
-            if found.key.startswith(root)
         )
     else:
-        names = _level(store, prefix, spec.key)
+        pages = ([entry] for entry in _level(store, prefix, spec.key))
     some = False
-    for entry in names:
-        some = True
-        yield entry
+    for page in pages:
+        some = some or bool(page)
+        yield page
     if not some and (spec.path or not recursive):
         raise NothingThere(
             f"nothing at {spec.text}", hint="names are case-sensitive; `s3pull ls -r` lists all of a share"

@@ -28,7 +28,8 @@ from types import SimpleNamespace
 import pytest
 
 from s3pull.local.checkpoint import claims
-from tests.fakes import Held, Sparse, chunks
+from tests.fakes import Held, Sparse, at, chunks
+from tests.fakes.faults import drip
 from tests.servers import ACCESS_KEY, SECRET_KEY, RcloneServer, free_port, tool
 from tests.transcript import run_s3pull, start_s3pull, tree_of
 
@@ -416,3 +417,29 @@ def test_a_tree_of_small_files_is_right_at_every_stop(fake_aws, tmp_path):
     assert done.code == 0, done.stdout
     assert tree_of(out) == {key: len(body) for key, body in bodies.items()}
     assert all((out / key).read_bytes() == body for key, body in bodies.items())
+
+
+def test_on_a_slow_link_a_kill_loses_at_most_two_seconds(fake_aws, tmp_path):
+    """Small objects too: what takes longer than a second is kept in part files."""
+    rate, jobs, size = 20_000, 8, 200_000
+    fake_aws.bucket("acme-exports", owner=OWNER)
+    bodies = {f"{number:02}": random.Random(number).randbytes(size) for number in range(16)}
+    for key, body in bodies.items():
+        fake_aws.put("acme-exports", f"tree/{key}", Held(body))
+    env = fake_aws.env(fake_aws.user(OWNER, "ana"))
+
+    def sent():
+        return sum(one.bytes_sent for one in fake_aws.asked("GetObject"))
+
+    fake_aws.fault(at("GetObject"), drip(rate, piece=1000), times=None)  # of each connection
+    command = ["get", "s3://acme-exports/tree/", "out", "--jobs", str(jobs)]
+    running = start_s3pull(command, env, tmp_path)
+    wait_until(lambda: sent() > 5 * rate * jobs, running.process)
+    running.kill()
+    fake_aws.faults.clear()
+    done = run_s3pull([*command, "--json"], env, tmp_path)
+    assert done.code == 0, done.stdout
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == bodies
+    lost = sent() - sum(map(len, bodies.values()))
+    assert lost <= 2 * rate * jobs
+    assert json.loads(done.stdout.splitlines()[-1])["resumed"] == jobs

@@ -35,19 +35,27 @@ class Leftovers:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        #: by folder and ident
+        #: whole files by folder and ident
         self._found: dict[str, dict[str, list[PartName]]] = {}
+        #: folders and idents of parts that were begun and have a log
+        self._begun: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._found)
+        return bool(self._found or self._begun)
+
+    def begun(self, directory: Directory, ident: str) -> bool:
+        """Whether a run that was killed got some way with this object: a part file of it can be gone on from."""
+        return (directory.relative, ident) in self._begun
 
     def look(self, directory: Directory, *, dead_age: float) -> None:
         """Note what can be taken up in `directory`; the rest of what dead runs left is swept. Raises DiskError."""
-        sealed: list[PartName] = []
-        sweep(directory, dead_age=dead_age, sealed=sealed)
-        if sealed:
+        left: list[PartName] = []
+        sweep(directory, dead_age=dead_age, left=left)
+        whole = [facts for facts in left if facts.seal]
+        self._begun |= {(directory.relative, facts.ident) for facts in left if facts.log}
+        if whole:
             found = self._found[directory.relative] = defaultdict(list)
-            for facts in sealed:
+            for facts in whole:
                 found[facts.ident].append(facts)
 
     def take(

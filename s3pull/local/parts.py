@@ -338,18 +338,19 @@ def sweep(
     live_idents: Collection[str] = (),
     *,
     dead_age: float = 0.0,
-    sealed: list[PartName] | None = None,
+    left: list[PartName] | None = None,
 ) -> int:
     """Remove what nobody will use of earlier runs' parts and logs in `directory`; how many files. Raises DiskError.
 
     `dead_age` (seconds) spares younger parts of dead owners that could be resumed. Ages are by the file system's clock.
-    With `sealed`, dead owners' files that are said to be whole are not removed but added to it.
+    With `left`, dead owners' files that are said to be whole are not removed but added to it, and so are the logs of
+    parts that stay.
 
     | owner         | files                          | removed when |
     |---------------|--------------------------------|--------------|
     | any           | ident is in `live_idents`      | never |
     | SELF, ALIVE   |                                | never |
-    | DEAD          | a part without a log, or a log without a part | at once (see `sealed`) |
+    | DEAD          | a part without a log, or a log without a part | at once (see `left`) |
     | DEAD          | a part with its log            | untouched for `dead_age` |
     | UNKNOWN       |                                | untouched for 7 days |
     """
@@ -360,8 +361,8 @@ def sweep(
         state = owner.state(facts.token)
         if facts.ident in live_idents or state in (State.SELF, State.ALIVE):
             continue
-        if sealed is not None and facts.seal and state is State.DEAD:
-            sealed.append(facts)
+        if left is not None and facts.seal and state is State.DEAD:
+            left.append(facts)
             continue
         pair = facts.part in names and facts.part + LOG_SUFFIX in names
         age = UNKNOWN_AGE if state is State.UNKNOWN else dead_age if pair else 0.0
@@ -370,6 +371,8 @@ def sweep(
                 now = _clock(directory)
             touched = [directory.touched(name) for name in (facts.part, facts.part + LOG_SUFFIX)]
             if now - max((time for time in touched if time is not None), default=now) <= age:
+                if left is not None and facts.log:
+                    left.append(facts)
                 continue
         removed += directory.unlink(facts.name)
     return removed

@@ -91,6 +91,23 @@ class LargeObject:
         else:
             self._last_one_out(worker)
 
+    def carry_on(self, worker: Worker, body: Body, head: memoryview) -> None:
+        """`begin` with an answer that is under way, the first bytes of which are in `head`; closes it."""
+        self._puller.open_objects.add(self)
+        with body:
+            try:
+                self._open()
+                part = self._open_part()
+                segment = _Segment(0, 0, part.header.length(0), 0, 0)
+                part.resume(0, self._crc)  # an older part of it is not gone on with: this answer has more, or will
+                self._stated, self._resumed = body.object, False
+                self._puller.progress.active[id(self)] = self._shown
+                self._write(segment, head, worker)
+            except S3pullError as error:
+                self._abandon(error)
+                return
+            self._take_segment(segment, worker, body)
+
     def _open(self) -> list[Callable[[Worker], None]]:
         pin = self._item.object
         size = segment_size(pin.size)
@@ -114,37 +131,52 @@ class LargeObject:
     # --- one segment ------------------------------------------------------------------------------------------
 
     def _segment(self, index: int, worker: Worker) -> None:
+        segment = None
         if self._trouble is None:
             try:
-                self._fetch(index, worker)
+                part = self._open_part()
+                done, crc = part.resume(index, self._crc)
+                start = index * part.header.segment
+                segment = _Segment(index, start, start + part.header.length(index), done, crc)
+                self._advance(worker, done)
             except S3pullError as error:
-                with self._lock:
-                    self._trouble = self._trouble or error
+                self._fail(error)
+        self._take_segment(segment, worker)
+
+    def _take_segment(self, segment: _Segment | None, worker: Worker, body: Body | None = None) -> None:
+        """Fetch the rest of a segment, from `body` as long as that goes; the last to do so finishes the object."""
+        if segment is not None:
+            try:
+                self._fetch(segment, worker, body)
+            except S3pullError as error:
+                self._fail(error)
         with self._lock:
             self._left -= 1
             last = self._left == 0
         if last:
             self._last_one_out(worker)
 
-    def _fetch(self, index: int, worker: Worker) -> None:
-        part = self._open_part()
-        done, crc = part.resume(index, self._crc)
-        start = index * part.header.segment
-        segment = _Segment(index, start, start + part.header.length(index), done, crc)
-        self._advance(worker, done)
+    def _fail(self, error: S3pullError) -> None:
+        with self._lock:
+            self._trouble = self._trouble or error
+
+    def _fetch(self, segment: _Segment, worker: Worker, body: Body | None) -> None:
         attempts = self._puller.store.patience.attempts()
         while segment.at < segment.end and self._trouble is None:
             try:
-                self._stream(segment, worker, attempts)
+                if body is None:
+                    self._stream(segment, worker, attempts)
+                else:
+                    self._pour(segment, body, worker, attempts)
             except Transient as error:
+                body = None
                 attempts.failed(error)
-        self._crcs[index] = segment.crc
+        self._crcs[segment.index] = segment.crc
         if self._puller.choices.durable and segment.at == segment.end:
-            part.start_writing(index)
+            self._open_part().start_writing(segment.index)
 
     def _stream(self, segment: _Segment, worker: Worker, attempts: Attempts) -> None:
         """The rest of a segment over one connection. Raises Transient where it broke off; what came is written."""
-        part = self._open_part()
         pin = self._item.object
         whole = segment.at == 0 and segment.end == pin.size
         with self._puller.store.get(
@@ -157,23 +189,28 @@ class LargeObject:
         ) as body:
             if whole:
                 self._stated = body.object
-            buffer = worker.buffer(LARGE_BUFFER)
-            broken: Transient | None = None
-            while segment.at < segment.end and self._trouble is None:
-                if broken is not None:
-                    raise broken
-                filled, broken = _fill(body, buffer[: min(LARGE_BUFFER, segment.end - segment.at)])
-                if not filled:
-                    continue
-                piece = buffer[:filled]
-                segment.crc = self._crc(piece, segment.crc)
-                part.write_at(segment.at, piece)
-                segment.at += filled
-                worker.meter.received += filled
-                self._advance(worker, filled, received=filled)
+            self._pour(segment, body, worker, attempts)
+
+    def _pour(self, segment: _Segment, body: Body, worker: Worker, attempts: Attempts) -> None:
+        buffer = worker.buffer(LARGE_BUFFER)
+        broken: Transient | None = None
+        while segment.at < segment.end and self._trouble is None:
+            if broken is not None:
+                raise broken
+            filled, broken = _fill(body, buffer[: min(LARGE_BUFFER, segment.end - segment.at)])
+            if filled:
+                self._write(segment, buffer[:filled], worker)
                 attempts.progressed()
-                if segment.checkpoint_is_due():
-                    part.checkpoint(segment.index, segment.at - segment.start, segment.crc)
+
+    def _write(self, segment: _Segment, piece: memoryview, worker: Worker) -> None:
+        part, count = self._open_part(), len(piece)
+        segment.crc = self._crc(piece, segment.crc)
+        part.write_at(segment.at, piece)
+        segment.at += count
+        worker.meter.received += count
+        self._advance(worker, count, received=count)
+        if segment.checkpoint_is_due():
+            part.checkpoint(segment.index, segment.at - segment.start, segment.crc)
 
     def _advance(self, worker: Worker, count: int, *, received: int = 0) -> None:
         worker.meter.done_bytes += count

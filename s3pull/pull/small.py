@@ -1,7 +1,11 @@
-"""A small object: one GET into memory, checked there, written under a part name, settled with others in batches."""
+"""A small object: one GET into memory, checked there, written under a part name, settled with others in batches.
+
+Where the link is so slow that it is not here after a second, it is gone on with as a large one: in a part file.
+"""
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +15,7 @@ from s3pull.events import Action
 from s3pull.local import owner
 from s3pull.local.settle import Written, write_whole
 from s3pull.objects import FULL_OBJECT, Checksum, RemoteObject
-from s3pull.pull import proof
+from s3pull.pull import large, proof
 from s3pull.pull.standing import OWN_ALGORITHM
 from s3pull.remote import checksums
 
@@ -20,6 +24,19 @@ if TYPE_CHECKING:
     from s3pull.pull.crew import Worker
     from s3pull.pull.puller import Item, Puller
     from s3pull.remote.store import Asked, Body
+
+
+#: seconds that the body of a small object may take; then it goes to a part file that the next run can go on from
+_PATIENCE = 1.0
+
+
+class _Slow(Exception):
+    """A body that is under way and takes its time, with what came of it so far."""
+
+    def __init__(self, body: Body, head: memoryview) -> None:
+        super().__init__("slow")
+        self.body = body
+        self.head = head
 
 
 class Ahead(NamedTuple):
@@ -50,6 +67,9 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
     while True:
         try:
             stated, view = _read(puller, item, asked.body if first else None, worker)
+        except _Slow as slow:
+            large.LargeObject(puller, item, directory, reason).carry_on(worker, slow.body, slow.head)
+            return
         except ObjectChanged as error:
             first = False
             item = puller.repinned(item, error, repins)
@@ -78,14 +98,21 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
 
 
 def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> bool:
-    """Settle what a killed run had of `item`, whole; False where it left nothing. Raises DiskError."""
+    """Settle what a killed run had of `item`, whole, or go on with its part file; False where it left neither.
+
+    Raises DiskError.
+    """
     pin = item.object
+    ident = _ident(pin, item)
+    if puller.leftovers.begun(directory, ident):
+        large.LargeObject(puller, item, directory, reason).begin(worker)
+        return True
     if item.exact and pin.checksum is not None:  # the manifest's word is compared with what a GET says
         return False
     function = checksums.crc_function(OWN_ALGORITHM)
     taken = puller.leftovers.take(
         directory,
-        _ident(pin, item),
+        ident,
         pin.size,
         lambda data: function(data, 0),
         verified=puller.choices.require_checksum,
@@ -149,7 +176,7 @@ def _own_checksum(crc: int) -> Checksum:
 def _read(
     puller: Puller, item: Item, answer: Callable[[], Body] | None, worker: Worker
 ) -> tuple[RemoteObject, memoryview]:
-    """The whole object, from the answer that is under way if there is one.
+    """The whole object, from the answer that is under way if there is one. Raises _Slow where that takes its time.
 
     A body that breaks off is read again from its start: it is small.
     """
@@ -158,15 +185,23 @@ def _read(
     while True:
         get, answer = answer, None
         try:
-            with (
-                get() if get else puller.store.get(pin.key, pin=pin, version_id=item.version_id, checksum=True) as body
-            ):
-                size = body.length
-                buffer = worker.buffer(size)
-                filled = 0
+            body = get() if get else puller.store.get(pin.key, pin=pin, version_id=item.version_id, checksum=True)
+            size = body.length
+            buffer = worker.buffer(size)
+            filled = 0
+            try:
+                until = time.monotonic() + _PATIENCE
                 while filled < size:
                     filled += body.readinto(buffer[filled:size])
-                worker.meter.received += filled
-                return body.object, buffer[:size]
+                    if filled < size and time.monotonic() > until:
+                        raise _Slow(body, buffer[:filled])
+            except _Slow:
+                raise
+            except BaseException:
+                body.close()
+                raise
+            body.close()
+            worker.meter.received += filled
+            return body.object, buffer[:size]
         except Transient as error:
             attempts.failed(error)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from s3pull.access.policies import documents, reading, width
@@ -54,11 +54,9 @@ def check(given: Sequence[Given], grant: Grant, now: str) -> list[Finding]:
     for kind, group in _by_kind(given).items():
         found += _judged(kind, group, grant, now)
     order = list(Level)
-    unique: list[Finding] = []
-    for finding in sorted(found, key=lambda one: order.index(one.level)):
-        if finding not in unique:
-            unique.append(finding)
-    return unique
+    # by their texts, and not each by each: a file may be wrong in a hundred thousand places
+    unique = {(one.level, one.kind, one.file, one.problem, one.hint, str(one.statement)): one for one in found}
+    return sorted(unique.values(), key=lambda one: order.index(one.level))
 
 
 def _by_kind(given: Sequence[Given]) -> dict[str, list[Given]]:
@@ -205,15 +203,49 @@ def _form(one: Given) -> Iterator[Finding]:
         text = f'AWS refuses the version "{version}"'
         hint = f'"Version": "{documents.VERSION}", exactly so: it is a name, not a date of yours'
         yield Finding(Level.MISSING, kind, one.file, text, hint)
-    for statement in reading.statements(one.document):
-        sid = f" {statement['Sid']}" if "Sid" in statement else ""
+    for problem, remedy in _misformed(one.document.get("Statement"), kind):
+        yield Finding(Level.MISSING, kind, one.file, problem, remedy)
+
+
+def _misformed(found: object, kind: str) -> Iterator[tuple[str, str | None]]:
+    """(problem, hint) of statements that AWS does not take.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+    """
+    several = found if isinstance(found, list) else [found]
+    if not several or found is None:
+        yield "the policy has no statement: AWS refuses it", None
+        return
+    for number, statement in enumerate(several, 1):
+        if not isinstance(statement, Mapping):
+            yield f"statement {number} is no object: AWS refuses it", None
+            continue
+        name = f"statement {statement['Sid']}" if "Sid" in statement else "statement"
         if statement.get("Effect") not in ("Allow", "Deny"):
-            yield Finding(Level.MISSING, kind, one.file, f"statement{sid} has neither Allow nor Deny as its Effect")
-        if not {"Action", "NotAction"} & set(statement):
-            yield Finding(Level.MISSING, kind, one.file, f"statement{sid} has no Action")
+            yield f"{name} has neither Allow nor Deny as its Effect", None
+        if not _texts(statement, "Action"):
+            yield f"{name} has no Action", None
         if kind == "trust" and {"Resource", "NotResource"} & set(statement):
-            text = f"statement{sid} has a Resource: AWS refuses it in a trust policy"
-            yield Finding(Level.MISSING, kind, one.file, text, "leave it out: the role itself is meant")
+            yield f"{name} has a Resource: AWS refuses it in a trust policy", "leave it out: the role itself is meant"
+        if kind not in ("trust", PODS, "?") and not _texts(statement, "Resource"):
+            yield f"{name} has no Resource", None
+        named = {"Principal", "NotPrincipal"} & set(statement)
+        if named and kind in _NAMELESS:
+            yield f"{name} has a Principal: AWS refuses it in a policy of a role or user", "leave it out"
+        if not named and kind in _NAMING:
+            yield f"{name} has no Principal", None
+
+
+#: kinds whose statements name nobody, and kinds whose statements have to
+_NAMELESS = frozenset({"role", "consumer", "session", "revoke"})
+_NAMING = frozenset({"trust", PODS, "bucket", "key"})
+
+
+def _texts(statement: reading.Statement, name: str) -> bool:
+    """True where an element, or its negation, is a text or a list of some."""
+    found = statement.get(name, statement.get(f"Not{name}"))
+    several = found if isinstance(found, list) else [found]
+    return bool(several) and all(isinstance(one, str) and one for one in several)
 
 
 def _plain_http(policies: Sequence[object], grant: Grant, files: str) -> Iterator[Finding]:

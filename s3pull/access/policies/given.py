@@ -21,6 +21,8 @@ PODS = "pods"
 _WITHIN = (
     "Role", "AssumeRolePolicyDocument", "PolicyDocument", "PolicyVersion", "Document", "Policy", "permissions",
 )  # fmt: skip
+#: a policy in the answer of get-role is nested a dozen deep
+_DEEPEST = 64
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -36,12 +38,12 @@ class Given:
 def parse(text: str, file: str, *, direct: bool, kind: str | None = None) -> list[Given]:
     """The policies in `text`. `kind` is taken for granted where it is given. Raises UsageError for what holds none."""
     try:
-        value = json.loads(text)
+        policies = list(_policies(_loaded(text)))
+    except RecursionError:
+        raise UsageError(f"{file}: nested deeper than any policy is") from None
     except ValueError as error:
         raise UsageError(f"{file}: not JSON: {str(error)[:1].lower()}{str(error)[1:]}") from None
-    found = [
-        Given(file, document, named or kind or guess(document, direct=direct)) for document, named in _policies(value)
-    ]
+    found = [Given(file, document, named or kind or guess(document, direct=direct)) for document, named in policies]
     if not found:
         raise UsageError(f"{file} holds no policy", hint='a policy has a "Statement"')
     return found
@@ -67,7 +69,9 @@ def guess(document: Mapping[str, Any], *, direct: bool) -> str | None:
         return None
     if services == {"sts"} or direct:
         return "consumer"
-    return "role" if any(one.get("Effect") == "Allow" for one in statements) else "revoke"
+    if not statements:
+        return None
+    return "revoke" if all(one.get("Effect") == "Deny" for one in statements) else "role"
 
 
 def _policies(value: Any) -> Iterator[tuple[Mapping[str, Any], str | None]]:
@@ -102,6 +106,19 @@ def _decoded(text: str) -> Any:
     from urllib.parse import unquote
 
     try:
-        return json.loads(unquote(text) if _ESCAPED.match(text) else text)
+        return _loaded(unquote(text) if _ESCAPED.match(text) else text)
     except ValueError:
         return None
+
+
+def _loaded(text: str) -> Any:
+    """JSON. Raises RecursionError for what is nested so deep that whoever walks it by recursion could not."""
+    value = json.loads(text)
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise RecursionError
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for several in inner for one in several]
+    return value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import time
 from urllib.parse import quote
 
 import pytest
@@ -279,6 +281,41 @@ def test_a_revocation_lets_todays_sessions_in():
     assert found(revoked) == []
 
 
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (policy(), "the policy has no statement: AWS refuses it"),
+        ({"Version": "2012-10-17", "Statement": None}, "the policy has no statement: AWS refuses it"),
+        (policy(5), "statement 1 is no object: AWS refuses it"),
+        (policy("s3:GetObject"), "statement 1 is no object: AWS refuses it"),
+        (policy({"Effect": "Allow", "Action": None, "Resource": OBJECTS}), "statement has no Action"),
+        (policy({"Effect": "Allow", "Action": [], "Resource": OBJECTS}), "statement has no Action"),
+        (policy({"Effect": "Allow", "Action": {}, "Resource": OBJECTS}), "statement has no Action"),
+        (policy({"Effect": "allow", "Action": "s3:GetObject", "Resource": OBJECTS}),
+         "statement has neither Allow nor Deny as its Effect"),
+        (policy({"Action": "s3:GetObject", "Resource": OBJECTS, "Sid": "R"}),
+         "statement R has neither Allow nor Deny as its Effect"),
+        (policy(allow("s3:GetObject")), "statement has no Resource"),
+        (policy(allow("sts:AssumeRole", None, {"AWS": CONSUMER}), allow("sts:AssumeRole")),
+         "statement has no Principal"),
+    ],
+)  # fmt: skip
+def test_what_aws_refuses_is_missing(document, problem):
+    assert ("missing", problem, None) in found(document)
+
+
+def test_a_policy_that_denies_nothing_is_no_revocation():
+    """It would be held to nothing, and so would pass."""
+    kinds = {one.kind for one in giving.parse(json.dumps(policy({"Action": "s3:GetObject"})), "p", direct=False)}
+    assert kinds == {"role"}
+    assert [one.kind for one in giving.parse(json.dumps(policy()), "p", direct=False)] == [None]
+
+
+def test_a_principal_in_a_policy_of_a_role():
+    named = policy(allow("s3:GetObject", OBJECTS, {"AWS": ROLE}))
+    assert any("has a Principal" in problem for _, problem, _ in found(named, kind="role"))
+
+
 # --- files ------------------------------------------------------------------------------------------------
 
 
@@ -314,9 +351,19 @@ def test_what_is_no_policy(text, problem):
     assert problem in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"Role":' * 900 + "1" + "}" * 900, '{"Statement":[{"Action":' + "[" * 500 + "]" * 500 + "}]}",
+     json.dumps({"Policy": "[" * 100_000})],
+)  # fmt: skip
+def test_what_is_nested_too_deep(text):
+    with pytest.raises(UsageError, match="nested deeper than any policy is"):
+        giving.parse(text, "p.json", direct=False)
+
+
 # --- the reader -------------------------------------------------------------------------------------------
 
-small = st.text(st.sampled_from("ab*?"), max_size=5)
+small = st.text(st.sampled_from("ab*?"), max_size=8)
 letters = st.text(st.sampled_from("ab"), max_size=4)
 
 
@@ -329,6 +376,37 @@ def test_patterns_as_the_fakes_iam_has_them(pattern, start, ends):
     hits = [like(pattern, start + end, {}) for end in ends]
     assert not (extent is reading.ALL and not all(hits))
     assert not (extent is reading.NONE and any(hits))
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "*", "?", "$", "{", "}", "${a}", "${*}", "${?}", "${$}"]), max_size=9).map("".join)
+)
+def test_a_pattern_is_taken_apart_as_one_expression_would(parts):
+    pattern = "".join(parts)
+    naive = re.compile(r"\$\{([*?$])\}|(\$\{[^}]*\})|([*?])|(.)", re.DOTALL)
+    assert list(reading._pieces(pattern)) == naive.findall(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "extent"),
+    [
+        ("*" * 3_000, reading.ALL),
+        ("*" * 300_000, reading.ALL),
+        ("*a" * 150_000, reading.SOME),
+        ("*?" * 150_000, reading.SOME),
+        ("?" * 300_000, reading.SOME),
+        ("${" * 150_000, reading.NONE),
+        ("arn:aws:s3:::acme/" + "*?" * 3_000 + "*", reading.SOME),
+    ],
+)
+def test_nobody_waits_for_a_pattern(pattern, extent):
+    """24 s of 3,000 stars, once; a policy may be a mebibyte."""
+    began = time.process_time()
+    assert found(policy(allow("s3:GetObject", pattern), allow("s3:ListBucket", BUCKET, condition=PREFIX)))
+    span = reading.Span("arn:aws:s3:::acme/data/", True)
+    assert reading.pattern_extent(pattern, span) is extent
+    assert time.process_time() - began < 5
 
 
 @settings(max_examples=80, deadline=None)

@@ -17,7 +17,7 @@ import enum
 import functools
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -226,13 +226,17 @@ def _means(named: str, who: str | None) -> Extent:
 
 # --- patterns ---------------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(r"\$\{([*?$])\}|(\$\{[^}]*\})|([*?])|(.)", re.DOTALL)
+_PIECE = re.compile(r"\$\{([*?$])\}|(\$\{[^}]*\})|([*?])|(.)", re.DOTALL)
 _MANY, _ONE, _VARIABLE = object(), object(), object()
 
 
 @functools.lru_cache(maxsize=1024)
 def pattern_extent(pattern: str, span: Span) -> Extent:
-    """How much of `span` an IAM pattern (`*`, `?`, `${*}`…) matches; UNSURE where it has a variable."""
+    """How much of `span` an IAM pattern (`*`, `?`, `${*}`…) matches; UNSURE where it has a variable.
+
+    A letter is never tried at more places of the pattern than twice the letters before it: whoever writes a pattern of
+    a million stars waits no longer for it.
+    """
     tokens = _tokens(pattern)
     if _VARIABLE in tokens:
         return UNSURE
@@ -241,7 +245,7 @@ def pattern_extent(pattern: str, span: Span) -> Extent:
         states = _close({after for at in states for after in _step(at, tokens, letter)}, tokens)
     if not span.open:
         return ALL if len(tokens) in states else NONE
-    if any(_MANY in tokens[at:] and all(token is _MANY for token in tokens[at:]) for at in states):
+    if tokens and tokens[-1] is _MANY and len(tokens) - 1 in states:
         return ALL
     return SOME if states else NONE
 
@@ -257,22 +261,27 @@ def within(pattern: str, spans: Iterable[Span]) -> Extent:
     return ALL if any(fits) else NONE
 
 
+def _pieces(pattern: str) -> Iterator[tuple[str, ...]]:
+    """(escaped letter, variable, wildcard, letter) of a pattern, one of them each."""
+    # no variable ends after the last brace: nobody looks for an end behind it again and again
+    last = pattern.rfind("}") + 1
+    yield from (match.groups("") for match in _PIECE.finditer(pattern, 0, last))
+    yield from (("", "", one, "") if one in "*?" else ("", "", "", one) for one in pattern[last:])
+
+
 def _tokens(pattern: str) -> list[object]:
+    """The pieces; one `*` after another adds nothing."""
     found: list[object] = []
-    for match in _TOKEN.finditer(pattern):
-        literal, variable, wild, letter = match.groups()
-        found.append(literal or letter or (_VARIABLE if variable else _MANY if wild == "*" else _ONE))
+    for literal, variable, wild, letter in _pieces(pattern):
+        token = literal or letter or (_VARIABLE if variable else _MANY if wild == "*" else _ONE)
+        if not (token is _MANY and found and found[-1] is _MANY):
+            found.append(token)
     return found
 
 
 def _close(states: set[int], tokens: list[object]) -> set[int]:
     """`*` also matches nothing."""
-    found = set(states)
-    for at in states:
-        while at < len(tokens) and tokens[at] is _MANY:
-            at += 1
-            found.add(at)
-    return found
+    return states | {at + 1 for at in states if at < len(tokens) and tokens[at] is _MANY}
 
 
 def _step(at: int, tokens: list[object], letter: str) -> Iterable[int]:
@@ -316,10 +325,10 @@ def _spans(fact: str | Span | tuple[str, ...]) -> list[Span]:
 
 def _equal(wanted: str, value: Span) -> Extent:
     """Only `${…}` means something here; `*` and `?` are letters."""
-    tokens = [match.groups() for match in _TOKEN.finditer(wanted)]
-    if any(variable for _, variable, _, _ in tokens):
+    pieces = list(_pieces(wanted))
+    if any(variable for _, variable, _, _ in pieces):
         return UNSURE
-    text = "".join(literal or wild or letter for literal, _, wild, letter in tokens)
+    text = "".join(literal or wild or letter for literal, _, wild, letter in pieces)
     if value.open:
         return SOME if text.startswith(value.text) else NONE
     return ALL if text == value.text else NONE

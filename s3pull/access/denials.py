@@ -11,7 +11,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.ht
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -156,12 +156,19 @@ def _kind(text: str) -> str:
 
 
 def diagnose(
-    service: str, status: int | None, code: str, message: str, *, assumed: bool = True, listing: bool = False
+    service: str,
+    status: int | None,
+    code: str,
+    message: str,
+    *,
+    assumed: bool = True,
+    anonymous: bool = False,
+    listing: bool = False,
 ) -> Diagnosis:
     """What a refusal of `service` ('sts' or 's3') means. Never raises.
 
-    `assumed`: S3 was asked by the data owner's role; otherwise with your own credentials. `listing`: no object was
-    asked for. The code decides, then the words of the denial:
+    `assumed`: S3 was asked by the data owner's role; otherwise with your own credentials, or by nobody (`anonymous`),
+    who has no policy of his own. `listing`: no object was asked for. The code decides, then the words of the denial:
 
     | policy named          | AssumeRole           | S3, as the role        | S3, as yourself      |
     |-----------------------|----------------------|------------------------|----------------------|
@@ -185,12 +192,28 @@ def diagnose(
     if code not in _DENIALS and status != 403:
         return Diagnosis(Who.UNKNOWN, (_unknown(code, message),), False, clause)
     suspects = _sts_denial(clause, message) if service == "sts" else _s3_denial(clause, message, assumed=assumed)
+    if anonymous and (suspects is None or clause.policy in _OF_A_CALLER):
+        suspects = _BARE_S3_NOBODY[: 1 if listing else None]
     if suspects is not None:
         return Diagnosis(suspects[0].who, suspects, True, clause)
     remaining = remains(service, assumed=assumed, listing=listing)
     if not is_bare(message, clause):
         remaining = (_unknown(code, message), *remaining)
     return Diagnosis(Who.UNKNOWN, remaining, False, clause)
+
+
+_LISTINGS = frozenset({"s3:ListBucket", "s3:ListBucketVersions"})
+
+
+def at_one_key(found: Diagnosis) -> Diagnosis:
+    """What a denial means where one exact key was asked for and nothing listed.
+
+    S3 then names a listing for a key that is not there, and only for that: who may not list is not to learn it.
+    """
+    if found.clause.action not in _LISTINGS:
+        return found
+    why = "there is most likely no such object: who may not list hears 403 instead of 404"
+    return replace(found, who=_YOU, causes=(Suspect(Cause.KEY_MISSING, why, _YOU), *found.causes), told=True)
 
 
 def is_bare(message: str, clause: Clause) -> bool:
@@ -436,6 +459,21 @@ _BARE_S3_OWN = (
     Suspect(Cause.OWNERSHIP, "the bucket or the object belongs to another account than it seems", _OWNER),
     Suspect(Cause.VPC_ENDPOINT, "the policy of your VPC endpoint for S3 does not allow it", Who.NETWORK),
 )
+
+
+#: nobody is let in by the bucket's owner alone
+_BARE_S3_NOBODY = (
+    Suspect(
+        Cause.RESOURCE_POLICY,
+        "the bucket's policy does not let everybody do this, or Block Public Access does not let the policy",
+        _OWNER,
+    ),
+    Suspect(
+        Cause.OWNERSHIP, "the object belongs to another account than the bucket, which has not made it public", _OWNER
+    ),
+)
+#: policies that somebody has to be to have
+_OF_A_CALLER = frozenset({IDENTITY, BOUNDARY, SESSION, SCP})
 
 
 def remains(service: str, *, assumed: bool = True, listing: bool = False) -> tuple[Suspect, ...]:

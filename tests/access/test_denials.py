@@ -96,6 +96,17 @@ def test_the_grammar(message, clause):
     assert parse(message) == clause
 
 
+@pytest.mark.parametrize(
+    "message", ["Access Denied", *(s3(NO.format(f"{kind} policy")) for kind in ("identity-based", "session"))]
+)
+def test_nobody_has_no_policy_of_his_own(message):
+    found = diagnose("s3", 403, "AccessDenied", message, assumed=False, anonymous=True)
+    assert [str(one.cause) for one in found.causes] == ["resource-policy", "ownership"]
+    assert {str(one.who) for one in found.causes} == {"owner"}
+    listed = diagnose("s3", 403, "AccessDenied", message, assumed=False, anonymous=True, listing=True)
+    assert [str(one.cause) for one in listed.causes] == ["resource-policy"]
+
+
 def test_a_key_is_not_read_as_words_of_aws():
     """Keys are anybody's choice, and S3 quotes them in its messages."""
     key = "because no session policy allows the s3:GetObject action"

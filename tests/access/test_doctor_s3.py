@@ -5,6 +5,8 @@ Rows of ACCESS.md 2, branches 4 to 8 of its decision tree.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.access.test_doctor_sts import heal, name_of, own_role, sts_says, told, warned
@@ -337,7 +339,7 @@ INCURABLE = {
     session_ends_underway: ("bucket", "you", "credentials"),
     directory_bucket: ("list", "owner", "directory-bucket"),
     aws_managed_key_directly: ("get", "owner", "kms"),
-    not_public: ("list", "unknown", "resource-policy"),
+    not_public: ("list", "owner", "resource-policy"),
     s3_says("ListObjectsV2", "AccessDenied", "Access Denied"): ("list", "unknown", "vpc-endpoint"),
     s3_says("ListObjectsV2", "AccessDenied", "No, and no more."): ("list", "unknown", "unknown"),
     s3_says("ListObjectsV2", "RequestTimeTooSkewed", "The difference … is too large."): ("bucket", "you", "clock"),
@@ -543,6 +545,26 @@ def test_anonymously_and_all_is_well(ward):
     assert report.sound
     assert [one.step for one in report.steps] == ["local", "bucket", "list", "head", "get"]
     assert ward.aws.count("GetCallerIdentity") == 0
+
+
+@pytest.mark.parametrize("key", [None, "2026/a.csv", "2026/none.csv"])
+@pytest.mark.parametrize("by", ["nothing", "a deny", "an endpoint", "an endpoint's deny"])
+def test_nobody_is_not_told_to_change_anything(ward, key, by):
+    """There is no ARN to name, nothing to paste into a policy of one's own, and nobody who could pay."""
+    not_public(ward)
+    ward.key = key
+    if by == "a deny":
+        ward.bucket.policy = policy(everybody(deny("s3:*")))
+    elif by != "nothing":
+        ward.bucket.policy = policy(*(everybody(one) for one in (READ, LIST)))
+        ward.guard(ENDPOINT, allow("sts:*") if by == "an endpoint" else deny("s3:*"))
+    report = ward.examine()
+    step = report.broken
+    told_ = json.dumps(report.json())
+    assert "null" not in "".join(one.text for one in step.snippets)
+    assert "--request-payer" not in told_
+    assert "your own" not in told_
+    assert {str(one.who) for one in step.causes if str(one.cause) != "key-missing"} <= {"owner", "network"}
 
 
 def test_an_access_points_alias(ward):

@@ -79,8 +79,12 @@ class Answer:
             return str(self.status)
         return f"{self.status} {self.code}: {self.message}" if self.message else f"{self.status} {self.code}"
 
-    def diagnosis(self, service: str, *, assumed: bool = True, listing: bool = False) -> Diagnosis:
-        return diagnose(service, self.status, self.code, self.message, assumed=assumed, listing=listing)
+    def diagnosis(self, service: str, access: Access, *, listing: bool = False) -> Diagnosis:
+        """What it means to whoever has this access."""
+        assumed, anonymous = access.role_arn is not None, access.anonymous
+        return diagnose(
+            service, self.status, self.code, self.message, assumed=assumed, anonymous=anonymous, listing=listing
+        )
 
 
 class Aws:

@@ -74,7 +74,7 @@ def _noted(step: Step, scene: Scene, answer: Answer) -> Step:
     trusted = f"the principal to trust: {scene.consumer}" if scene.consumer else None
     trusting = {Cause.EXTERNAL_ID, Cause.TRUST, Cause.ROLE_MISSING} & {one.cause for one in step.causes}
     notes = tuple(note for note in (trusted, _UNSEEN if trusting else None) if note)
-    if scene.access.external_id is None and not answer.diagnosis("sts").told:
+    if scene.access.external_id is None and not answer.diagnosis("sts", scene.access).told:
         notes = ("no external ID is given: ask the data owner whether there is one", *notes)
     return replace(step, notes=notes)
 

@@ -219,7 +219,7 @@ class _Exam:
         """
         if not refused.denied:
             return NOTHING_COMPARED
-        diagnosis = refused.diagnosis("s3", assumed=self._scene.assumed)
+        diagnosis = refused.diagnosis("s3", self._access)
         ours = diagnosis.told and diagnosis.causes[0].cause is Cause.SESSION_POLICY
         if diagnosis.told and not ours:
             return NOTHING_COMPARED

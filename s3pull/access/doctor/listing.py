@@ -130,7 +130,7 @@ def _instead(answer: Answer, compared: Compared, scene: Scene) -> Sequence[Suspe
         return ()
     if found := outside(compared, scene):
         return found
-    diagnosis = answer.diagnosis("s3", assumed=scene.assumed)
+    diagnosis = answer.diagnosis("s3", scene.access)
     first = diagnosis.causes[0]
     if diagnosis.told and first.cause is Cause.IDENTITY_POLICY and scene.assumed and not diagnosis.clause.explicit:
         bucket = Suspect(
@@ -174,7 +174,7 @@ def outside(compared: Compared, scene: Scene) -> tuple[Suspect, ...]:
         why = "our own narrowing of the session denies it: the role itself may"
         return (Suspect(Cause.SESSION_POLICY, why, Who.YOU),)
     if compared.wide is not None and compared.wide.denied:
-        diagnosis = compared.wide.diagnosis("s3", assumed=scene.assumed)
+        diagnosis = compared.wide.diagnosis("s3", scene.access)
         return diagnosis.causes if diagnosis.told else ()
     return ()
 

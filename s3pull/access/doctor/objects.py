@@ -71,14 +71,15 @@ def _instead(
         return ()
     if found := outside(compared, scene):
         return found
-    diagnosis = words.diagnosis("s3", assumed=scene.assumed)
+    diagnosis = words.diagnosis("s3", scene.access)
     if diagnosis.clause.action == "s3:ListBucket" and scene.assumed:
         why = f"there is no object {scene.key!r}: who may not list hears 403 instead of 404"
         return (you(Cause.KEY_MISSING, why), *diagnosis.causes)
     if not diagnosis.told and foreign:
         why = "the object belongs to another account, which uploaded it, than the bucket: policies do not reach it"
         return (Suspect(Cause.OWNERSHIP, why, Who.OWNER),)
-    if diagnosis.told and diagnosis.causes[0].cause is Cause.IDENTITY_POLICY and not listed:
+    told = diagnosis.told and diagnosis.causes[0].cause is Cause.IDENTITY_POLICY
+    if (told or scene.access.anonymous) and not listed:
         why = f"or there is no object {scene.key!r}: who may not list hears 403 instead of 404"
         return (*diagnosis.causes, you(Cause.KEY_MISSING, why))
     return ()
@@ -137,7 +138,7 @@ def get(answer: Answer, compared: Compared, scene: Scene, encryption: str | None
     if answer.denied and (found := outside(compared, scene)):
         instead = found
     elif answer.denied and (encryption or "").startswith("aws:kms"):
-        diagnosis = answer.diagnosis("s3", assumed=scene.assumed)
+        diagnosis = answer.diagnosis("s3", scene.access)
         if not diagnosis.told:
             reader = "the role's own policy" if scene.assumed else "your own policy"
             instead = (

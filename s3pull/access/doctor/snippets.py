@@ -133,7 +133,9 @@ def _pretty(document: Any) -> str:
 
 
 def _except(case: _Case) -> list[Snippet]:
-    """A condition for a statement that denies: it denies everybody but the reader."""
+    """A condition for a statement that denies: it denies everybody but the reader. Nobody has no ARN to name."""
+    if case.scene.reader is None:
+        return []
     where = f": {case.clause.policy_arn}" if case.clause.policy_arn else ""
     place = f"the Condition of the statement that denies, in the {case.clause.policy or 'policy'}{where}"
     text = _pretty({"ArnNotEquals": {"aws:PrincipalArn": case.scene.reader}})
@@ -165,14 +167,15 @@ def _limit(case: _Case) -> list[Snippet]:
 def _endpoint(case: _Case) -> list[Snippet]:
     if case.clause.explicit:
         return _except(case)
-    statement = {
+    statement: dict[str, Any] = {
         "Sid": "S3pull",
         "Effect": "Allow",
         "Principal": "*",
         "Action": _READS,
         "Resource": _targets(case.scene),
-        "Condition": {"ArnEquals": {"aws:PrincipalArn": case.scene.reader}},
     }
+    if case.scene.reader is not None:
+        statement["Condition"] = {"ArnEquals": {"aws:PrincipalArn": case.scene.reader}}
     place = "the statements of the policy of your VPC endpoint for S3"
     return [Snippet("allow", place, _pretty(statement), Who.NETWORK)]
 

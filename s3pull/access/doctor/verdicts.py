@@ -28,7 +28,7 @@ def refused(
     """
     if answer.trouble is not None:
         return unanswered(step, asked, answer, scene, service)
-    diagnosis = answer.diagnosis(service, assumed=scene.assumed, listing=step in ("bucket", "list"))
+    diagnosis = answer.diagnosis(service, scene.access, listing=step in ("bucket", "list"))
     told = diagnosis.told or bool(instead)
     causes = tuple(instead) or diagnosis.causes
     return Step(

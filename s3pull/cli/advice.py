@@ -10,23 +10,46 @@ import shlex
 from s3pull.errors import AccessDenied, S3pullError
 from s3pull.objects import Access
 
+#: how the engine begins where 403 may mean that there is nothing
+_DOUBTFUL = "no such key, or no permission: "
 
-def advise(error: S3pullError, access: Access, source: str) -> None:
+
+def advise(error: S3pullError, access: Access, source: str, *, seen: bool = False) -> None:
     """Give `error` its `diagnosis` and the hint `s3pull doctor SOURCE`, where it is a denial.
 
     `source` is the share's name, or an s3:// source as it was typed. A HEAD that was refused has no words: then there
-    is nothing to diagnose, and the hint stands alone.
+    is nothing to diagnose, and the hint stands alone. `seen`: the object of this key was in a listing, so that nobody
+    has to be told that there may be none.
     """
     if not isinstance(error, AccessDenied) or error.diagnosis is not None:
         return
-    from s3pull.access.denials import diagnose
+    from s3pull.access.denials import Cause, at_one_key, diagnose
 
+    missing = False
     service, said = words_of(error, access.bucket)
     if said:
-        assumed, listing = access.role_arn is not None, error.key is None
-        found = diagnose(service, error.status, error.code or "", said, assumed=assumed, listing=listing)
+        found = diagnose(
+            service,
+            error.status,
+            error.code or "",
+            said,
+            assumed=access.role_arn is not None,
+            anonymous=access.anonymous,
+            listing=error.key is None,
+        )
+        if error.key is not None and service == "s3":
+            found = at_one_key(found)
+        missing = found.causes[0].cause is Cause.KEY_MISSING
         error.diagnosis = found.line
+    if seen and not missing:
+        error.message = _certain(error.message)
     error.hint = f"s3pull doctor {shlex.quote(source)}"
+
+
+def _certain(message: str) -> str:
+    """A denial of an object that is known to be there."""
+    _, doubtful, rest = message.partition(_DOUBTFUL)
+    return f"access denied to {rest}" if doubtful and message.startswith(_DOUBTFUL) else message
 
 
 def words_of(error: S3pullError, bucket: str) -> tuple[str, str]:

@@ -156,13 +156,16 @@ class Output:
         self._color = wants_color(self._stderr, environ, allowed=not getattr(choice, "no_color", False))
         self._lock = threading.RLock()
         self._hints: set[str] = set()
-        self._advise: Callable[[S3pullError], None] = lambda _: None
+        self._advise: Callable[[S3pullError, bool], None] = lambda _, __: None
         self._planned: int | None = None
         self._flight: Preflight | None = None
         self._face: Face | None = None
 
-    def advised_by(self, advise: Callable[[S3pullError], None]) -> None:
-        """Let `advise` look at every error before it is told: it may add a diagnosis and a better hint."""
+    def advised_by(self, advise: Callable[[S3pullError, bool], None]) -> None:
+        """Let `advise` look at every error before it is told: it may add a diagnosis and a better hint.
+
+        With the error it is told whether its object was seen in a listing.
+        """
         self._advise = advise
 
     # --- stdout: data ------------------------------------------------------------------------------------
@@ -209,9 +212,9 @@ class Output:
         if self.verbose and not self.quiet:
             self._tell(f"s3pull: {printable(text)}")
 
-    def complain(self, error: S3pullError) -> None:
-        """An error as text, whatever `-q` says; the same hint is given once."""
-        self._advise(error)
+    def complain(self, error: S3pullError, *, seen: bool = False) -> None:
+        """An error as text, whatever `-q` says; the same hint is given once. `seen`: its object was listed."""
+        self._advise(error, seen)
         with self._lock:
             lines = error_lines(error, verbose=self.verbose, color=self._color)
             if error.hint in self._hints:
@@ -224,13 +227,15 @@ class Output:
 
     def event(self, event: ObjectEvent) -> None:
         """One object is done with."""
+        # what has an ETag before it was fetched was listed
+        seen = event.etag is not None
         if self.json:
             if event.error is not None:
-                self._advise(event.error)
+                self._advise(event.error, seen)
             if event.action is not Action.SKIPPED or self.verbose:
                 self.record(event.json())
         elif event.error is not None:
-            self.complain(event.error)
+            self.complain(event.error, seen=seen)
         elif event.planned:
             wanted = event.size or 0 if event.action in _DONE else 0
             with self._lock:
@@ -254,7 +259,7 @@ class Output:
     def error(self, error: S3pullError) -> None:
         """The run failed as a whole."""
         if self.json:
-            self._advise(error)
+            self._advise(error, False)
             self.record(run_error_json(error))
         else:
             self.complain(error)

@@ -74,8 +74,8 @@ def find_session(access: Access, out: Output, environ: Mapping[str, str] = os.en
 def advising(access: Access, spec: SourceSpec, out: Output) -> Iterator[None]:
     """Let denials of this source say what they mean: those that `out` tells, and those that leave the block."""
 
-    def advise(error: S3pullError) -> None:
-        add_advice(error, access, spec.share or spec.text)
+    def advise(error: S3pullError, seen: bool = False) -> None:
+        add_advice(error, access, spec.share or spec.text, seen=seen)
 
     out.advised_by(advise)
     try:

@@ -364,6 +364,40 @@ def test_a_denial_says_what_it_means(acme, run, args):
     assert DIAGNOSIS in ran.err
 
 
+@pytest.mark.parametrize("args", [["cat", "acme:none.csv"], ["get", "acme:none.csv"]])
+def test_a_key_that_is_not_there_is_no_denied_listing(acme, run, args):
+    """Without s3:ListBucket S3 answers 403 to it, and names the listing."""
+    acme.role.policies = ({"Statement": [READ]},)
+    ran = run(*args)
+    assert ran.exit == 10
+    assert ran.err.startswith("s3pull: no such key, or no permission: s3://acme/2026/none.csv: User: ")
+    diagnosis = "\ns3pull: you must act: there is most likely no such object: who may not list hears 403 instead of 404"
+    assert f"{diagnosis}\nhint: s3pull doctor acme\n" in ran.err
+    assert "the data owner must act" not in ran.err
+
+
+def test_keys_of_a_list_may_not_be_there(acme, run, tmp_path):
+    acme.role.policies = ({"Statement": [READ]},)
+    (tmp_path / "keys").write_text("a.csv\nnone.csv\n")
+    ran = run("get", "acme:", "out/", "--from-file", str(tmp_path / "keys"))
+    assert "no such key, or no permission: s3://acme/2026/none.csv" in ran.err
+    assert "the data owner must act" not in ran.err
+
+
+@pytest.mark.parametrize("command", ["get", "sync"])
+def test_what_was_just_listed_is_there(acme, run, command):
+    acme.role.policies = ({"Statement": [LIST]},)
+    ran = run(command, "acme:", "out/")
+    assert "s3pull: access denied to s3://acme/2026/a.csv: User: " in ran.err
+    assert "no such key" not in ran.err
+
+
+def test_nobody_has_no_policy_of_his_own(acme, run):
+    ran = run("get", "s3://acme/2026/a.csv", "--anonymous")
+    assert ran.exit == 10
+    assert "s3pull: the data owner must act: the bucket's policy does not let everybody do this, or Block" in ran.err
+
+
 def test_a_denied_listing_says_what_it_means(acme, run):
     acme.role.policies = ({"Statement": [READ]},)
     ran = run("ls", "acme:")
@@ -389,7 +423,8 @@ def test_many_denials_give_the_hint_once(acme, run):
         acme.aws.put("acme", f"2026/{name}.csv", b"-")
     ran = run("get", "acme:")
     assert ran.err.count("hint: s3pull doctor acme\n") == 1
-    assert ran.err.count("no such key, or no permission: ") == 4
+    assert ran.err.count("access denied to s3://acme/2026/") == 4
+    assert "no such key" not in ran.err
 
 
 def test_an_s3_source_is_named_as_it_was_typed(acme, run):

@@ -95,6 +95,25 @@ def test_a_proxy_that_does_not_answer(ward, nobody):
     assert ward.examine().sound
 
 
+@pytest.mark.parametrize("limits", [IMPATIENT, Limits(connect=100, read=100, total=2)])
+def test_a_proxy_that_takes_and_never_answers(ward, black_hole, limits):
+    """It may as well be what lies behind it: the proxy comes first, the network second."""
+    ward.environment["HTTP_PROXY"] = black_hole.replace("//", "//ana:hush@")
+    report = ward.examine(limits=limits)
+    assert told(report) == ("caller", "you", "proxy")
+    assert [str(one.cause) for one in report.broken.causes] == ["proxy", "network"]
+    assert black_hole.removeprefix("http://") in report.broken.causes[0].why
+    assert "hush" not in json.dumps(report.json())
+    heal(ward, report)
+    assert ward.examine().sound
+
+
+def test_a_proxy_that_is_gone_past_is_not_to_blame(ward, nobody, black_hole):
+    ward.environment |= {"HTTP_PROXY": nobody, "NO_PROXY": "127.0.0.1", "AWS_ENDPOINT_URL_STS": black_hole}
+    report = ward.examine(limits=IMPATIENT)
+    assert [str(one.cause) for one in report.broken.causes] == ["network"]
+
+
 # --- the watchdog -------------------------------------------------------------------------------------------
 
 

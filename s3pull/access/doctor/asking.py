@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from s3pull.access import sts
 from s3pull.access.denials import Cause, Diagnosis, diagnose
@@ -58,8 +59,9 @@ class Answer:
     #: botocore asked once more, in the region that the first answer named
     redirected: bool = False
     trouble: S3pullError | None = None
-    #: what kind of trouble it is
+    #: what kind of trouble it is, and which proxy the question went to
     cause: Cause = Cause.UNKNOWN
+    proxy: str | None = None
 
     @property
     def denied(self) -> bool:
@@ -101,6 +103,7 @@ class Aws:
         self.access, self.environ, self.profiles, self.limits, self.clock = access, environ, profiles, limits, clock
         self._session: Any = None
         self._sts_clients: dict[str, Any] = {}
+        self._asked: str | None = None
 
     def prepare(self) -> None:
         """Load what botocore knows of STS and S3: a second of this machine's time, which is not to count as silence."""
@@ -132,6 +135,7 @@ class Aws:
         from botocore.exceptions import ClientError
 
         masked = (self.access.external_id, *secrets)
+        self._asked = call.__self__.meta.endpoint_url  # type: ignore[attr-defined]
         try:
             answer = call(**parameters)
             body = answer.get("Body")
@@ -146,8 +150,18 @@ class Aws:
             ours = sts.translate(error, "no answer", profile, masked)
             if ours is None:
                 raise
-            return Answer(False, trouble=ours, cause=cause_of(error, ours))
+            return Answer(False, trouble=ours, cause=cause_of(error, ours), proxy=self.proxy())
         return self._answered(answer)
+
+    def proxy(self) -> str | None:
+        """Host and port of the proxy before what was asked last, as botocore finds it; None where there is none."""
+        from botocore.utils import get_environ_proxies
+
+        if self._asked is None:
+            return None
+        url = get_environ_proxies(self._asked).get(urlsplit(self._asked).scheme) or ""
+        # no user and no password
+        return url.rpartition("@")[2].rpartition("//")[2].strip("/") or None
 
     def _sts(self, keys: Credentials, name: str, parameters: Mapping[str, Any]) -> Answer:
         try:

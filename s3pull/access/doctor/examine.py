@@ -71,10 +71,10 @@ def examine(
     holder: list[_Exam] = []
     if not within(limits.total, work, prompt):
         now = holder[0].now if holder else ("local", "what is configured here")
-        cause = verdicts.silence(Cause.NETWORK, "sts" if now[0] in _OF_STS else "s3", "")
+        causes = verdicts.silences("sts" if now[0] in _OF_STS else "s3", aws.proxy())
         said = f"no answer: given up after {limits.total:g} s"
         # a copy: what the thread still finds must not change what is told
-        late = Step(now[0], False, now[1], said, cause.who, (cause,))
+        late = Step(now[0], False, now[1], said, causes[0].who, causes, verdicts.pasted(causes, scene))
         return Report([*report.steps, late], list(report.warnings))
     return report
 

@@ -127,8 +127,9 @@ def examine_machine(
         report.warnings += warnings
 
     if not within(limits.total, work, prompt):
-        cause = verdicts.silence(Cause.NETWORK, "sts", "")
+        causes = verdicts.silences("sts", aws.proxy())
         said = f"no answer: given up after {limits.total:g} s"
-        late = Step(now[0], False, "your own credentials, and STS", said, cause.who, (cause,))
+        asked = "your own credentials, and STS"
+        late = Step(now[0], False, asked, said, causes[0].who, causes, verdicts.pasted(causes, scene))
         return Report([*report.steps, late], list(report.warnings))
     return report

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3pull.access.denials import Cause, Suspect, Who, diagnose
+from s3pull.access.denials import Cause, Clause, Suspect, Who
 from s3pull.access.doctor import snippets
 from s3pull.access.doctor.asking import Answer
-from s3pull.access.doctor.report import Step
+from s3pull.access.doctor.report import Snippet, Step
 from s3pull.access.doctor.scene import Scene
 
 #: seconds off from which a clock is worth a warning, and from which AWS refuses
@@ -47,10 +47,26 @@ def refused(
 def unanswered(step: str, asked: str, answer: Answer, scene: Scene, service: str) -> Step:
     """A link that is broken because nothing came back."""
     assert answer.trouble is not None
-    causes = (silence(answer.cause, service, answer.trouble.message),)
-    found = snippets.against(causes, diagnose(service, None, "", "").clause, scene, service)
+    causes: tuple[Suspect, ...] = (silence(answer.cause, service, answer.trouble.message),)
+    if answer.cause is Cause.NETWORK:
+        causes = silences(service, answer.proxy)
+    found = pasted(causes, scene, service)
     hint = (answer.trouble.hint,) if answer.trouble.hint else ()
     return Step(step, False, asked, answer.trouble.message, causes[0].who, causes, found, notes=hint)
+
+
+def pasted(causes: Sequence[Suspect], scene: Scene, service: str = "sts") -> tuple[Snippet, ...]:
+    """What is to be pasted where nobody said a word."""
+    return snippets.against(causes, Clause(), scene, service)
+
+
+def silences(service: str, proxy: str | None) -> tuple[Suspect, ...]:
+    """Why nothing came in time. Where there is a proxy, all that is seen of the network is the proxy."""
+    network = silence(Cause.NETWORK, service, "")
+    if proxy is None:
+        return (network,)
+    why = f"the proxy {proxy} passes nothing on: it hangs, or does not let {service.upper()} through"
+    return (Suspect(Cause.PROXY, why, Who.YOU), network)
 
 
 def silence(cause: Cause, service: str, said: str) -> Suspect:

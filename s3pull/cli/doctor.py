@@ -11,6 +11,7 @@ import typer
 
 from s3pull.cli.command import command, new_app
 from s3pull.cli.options import AccessChoice, ReportChoice
+from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
     from s3pull.access.doctor.report import Report, Snippet, Step
@@ -47,7 +48,6 @@ def doctor(
     CA bundle, proxy, keyring, your own credentials, STS, clock. Exit 0: sound; 10: broken.
     """
     from s3pull.cli.render import Output
-    from s3pull.errors import UsageError
 
     if source is None and (key is not None or probe):
         raise UsageError("--key and --probe go with a source", hint="s3pull doctor NAME")
@@ -63,12 +63,18 @@ def doctor(
 
 def _of_source(source: str, key: str | None, choice: AccessChoice, out: Output, *, probe: bool) -> Report:
     from s3pull.access import profiles
+    from s3pull.access.doctor import caller
     from s3pull.access.doctor.examine import examine
+    from s3pull.access.doctor.report import Report
     from s3pull.cli.wiring import find_access
     from s3pull.pull.source import Kind, parse_source
 
     spec = parse_source(source)
-    access = find_access(choice, spec, os.environ)
+    try:
+        access = find_access(choice, spec, os.environ)
+    except UsageError as error:
+        # the first link is what is configured here; the command line itself was understood
+        return Report([caller.misconfigured(error)])
     named = key if key is not None else spec.key if spec.kind is Kind.OBJECT else None
     # of one object nothing below it is listed: what a share grants, or what lies beside it
     below = "" if spec.kind is Kind.OBJECT and spec.share is not None else spec.fixed
@@ -87,16 +93,20 @@ def _of_source(source: str, key: str | None, choice: AccessChoice, out: Output, 
 def _of_machine(choice: AccessChoice, out: Output) -> Report:
     from s3pull.access import profiles, sts
     from s3pull.access.cache import open_cache
-    from s3pull.access.doctor.machine import examine_machine
+    from s3pull.access.doctor import caller, machine
+    from s3pull.access.doctor.report import Report
     from s3pull.access.options import resolve
-    from s3pull.errors import UsageError
     from s3pull.remote.proxies import proxy_for
 
-    found = profiles.load(os.environ)
-    # there is no source here, so its name does not matter
-    access = resolve(
-        share=None, bucket="no-bucket", prefix="", options=choice.values, environ=os.environ, profiles=found
-    )
+    version = tuple(sys.version_info[:3])
+    try:
+        found = profiles.load(os.environ)
+        # there is no source here, so its name does not matter
+        access = resolve(
+            share=None, bucket="no-bucket", prefix="", options=choice.values, environ=os.environ, profiles=found
+        )
+    except UsageError as error:
+        return Report([machine.python(version), caller.misconfigured(error)])
     name, problem = None, None
     try:
         host = f"sts.{sts.sts_region(access, os.environ, found)}.amazonaws.com"
@@ -104,11 +114,11 @@ def _of_machine(choice: AccessChoice, out: Output) -> Report:
         name = proxy.name if proxy is not None else None
     except UsageError as error:
         problem = error
-    return examine_machine(
+    return machine.examine_machine(
         access,
         environ=os.environ,
         profiles=found,
-        version=tuple(sys.version_info[:3]),
+        version=version,
         proxy_name=name,
         proxy_problem=problem,
         where=lambda: open_cache(access.cache, os.environ, detail=out.note).where(),

@@ -47,6 +47,7 @@ def acme(fake_aws, config, monkeypatch, tmp_path):
 def share(acme, **settings):
     """Write the share anew with other settings."""
     settings = {"bucket": "acme", "prefix": "2026/", "role_arn": acme.arn, "external_id": EXTERNAL_ID, **settings}
+    settings = {name: value for name, value in settings.items() if value is not None}
     acme.config.write_text("[shares.acme]\n" + "".join(f"{name} = {json.dumps(v)}\n" for name, v in settings.items()))
 
 
@@ -254,6 +255,51 @@ def test_what_is_looked_at(acme, run, args, listed, key):
 
 def test_a_share_that_is_not_there(acme, run):
     assert run("doctor", "nowhere").exit == 4
+
+
+WRONG_INPUTS = [
+    (["--external-id", "two words"], {}, "--external-id has a character that STS refuses"),
+    (["--profile", "nowhere"], {}, "no AWS profile 'nowhere'"),
+    ([], {"AWS_PROFILE": "nowhere"}, "no AWS profile 'nowhere'"),
+    ([], {"AWS_CONFIG_FILE": __file__}, f"cannot read the AWS configuration: {__file__}, line 1 is malformed"),
+    ([], {"S3PULL_ROLE_ARN": "readers"}, "S3PULL_ROLE_ARN is not"),
+]
+
+
+@pytest.mark.parametrize(("args", "environ", "said"), WRONG_INPUTS)
+def test_what_is_wrong_before_anybody_is_asked_is_a_broken_link(acme, run, args, environ, said):
+    before = len(acme.aws.requests)
+    share(acme, **({"role_arn": None} if "S3PULL_ROLE_ARN" in environ else {}))
+    ran = run("doctor", "acme", *args, env=environ)
+    assert (ran.exit, ran.err) == (10, "")
+    assert ran.out.endswith("\nacme: broken at local\n")
+    report = json.loads(run("doctor", "acme", "--json", *args, env=environ).out)
+    (step,) = report["steps"]
+    assert (report["schema"], report["sound"]) == (1, False)
+    assert (step["step"], step["ok"], step["who"]) == ("local", False, "you")
+    assert step["observed"].startswith(said)
+    assert [one["cause"] for one in step["causes"]] == ["configuration"]
+    assert len(acme.aws.requests) == before
+    assert "two words" not in ran.out
+
+
+def test_a_configuration_of_ours_that_cannot_be_read_is_a_broken_link(acme, run):
+    acme.config.write_text('[shares.acme]\nbukket = "acme"\n')
+    ran = run("doctor", "acme", "--json")
+    assert (ran.exit, json.loads(ran.out)["steps"][0]["step"]) == (10, "local")
+
+
+@pytest.mark.parametrize("args", [["https://acme/"], ["acme", "--wrong"], ["acme", "beta"]])
+def test_a_command_line_that_is_wrong_is_none(acme, run, args):
+    assert run("doctor", *args).exit == 2
+
+
+@pytest.mark.parametrize("environ", [{"AWS_PROFILE": "nowhere"}, {"AWS_CONFIG_FILE": __file__}])
+def test_what_is_wrong_with_the_aws_configuration_here(acme, run, environ):
+    ran = run("doctor", "--json", env=environ)
+    assert (ran.exit, ran.err) == (10, "")
+    steps = json.loads(ran.out)["steps"]
+    assert [(one["step"], one["ok"]) for one in steps] == [("python", True), ("local", False)]
 
 
 @pytest.mark.parametrize("args", [["--key", "a"], ["--probe"]])

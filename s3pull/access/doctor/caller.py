@@ -15,8 +15,10 @@ from s3pull.access.doctor.verdicts import CLOCK_NEAR, refused
 from s3pull.access.profiles import Profiles, effective
 from s3pull.access.status import identity_of
 from s3pull.access.sts import Caller
+from s3pull.errors import UsageError
 from s3pull.objects import Access
 
+ASKED_LOCAL = "what is configured here"
 ASKED_CALLER = "sts:GetCallerIdentity with your own credentials"
 ASKED_ROLE = "sts:GetCallerIdentity as the role"
 
@@ -35,7 +37,7 @@ def local(scene: Scene, environ: Mapping[str, str]) -> tuple[Step, list[Warned]]
     | --no-narrow                                     | a warning                        |
     """
     access = scene.access
-    asked = "what is configured here"
+    asked = ASKED_LOCAL
     if (wrong := _partition(access)) is not None:
         return broken("local", asked, wrong, you(Cause.CONFIGURATION, wrong)), []
     notes = []
@@ -57,6 +59,12 @@ def local(scene: Scene, environ: Mapping[str, str]) -> tuple[Step, list[Warned]]
         why = "no account is named that must own the bucket: a squatted name would not be noticed"
         warnings.append(Warned("bucket-owner", why, Who.YOU, (snippets.option("--bucket-owner ACCOUNT-ID"),)))
     return Step("local", True, asked, _summary(access), notes=tuple(notes)), warnings
+
+
+def misconfigured(error: UsageError) -> Step:
+    """The step where an option, a share, a variable or an AWS profile cannot be taken as it is: nobody was asked."""
+    cause = you(Cause.CONFIGURATION, error.hint or "a setting here cannot be right")
+    return broken("local", ASKED_LOCAL, error.message, cause)
 
 
 def _unset() -> Snippet:

@@ -70,7 +70,7 @@ def examine(
 
     holder: list[_Exam] = []
     if not within(limits.total, work, prompt):
-        now = holder[0].now if holder else ("local", "what is configured here")
+        now = holder[0].now if holder else ("local", caller.ASKED_LOCAL)
         causes = verdicts.silences("sts" if now[0] in _OF_STS else "s3", aws.proxy())
         said = f"no answer: given up after {limits.total:g} s"
         # a copy: what the thread still finds must not change what is told
@@ -90,7 +90,7 @@ class _Exam:
     """One examination. `now` is the step that is under way, and what it asks."""
 
     def __init__(self, report: Report, scene: Scene, aws: Aws, prompt: Prompt | None, *, probe: bool) -> None:
-        self.now = ("local", "what is configured here")
+        self.now = ("local", caller.ASKED_LOCAL)
         self._report, self._scene, self._aws, self._prompt, self._probing = report, scene, aws, prompt, probe
         self._access = scene.access
         self._own: Credentials | None = None

@@ -165,7 +165,10 @@ def test_what_outlives_a_role():
 def test_access_points_and_directory_buckets_in_their_own_forms():
     point = replace(GRANT, places=(Place(POINT, "data/"),))
     assert by_sid(documents.role(point))["Read"]["Resource"] == f"{POINT}/object/data/*"
-    assert trail.selectors(point)[0]["FieldSelectors"][1]["Equals"] == ["AWS::S3::AccessPoint"]
+    of_type, of_arn = trail.selectors(point)[0]["FieldSelectors"][1:3]
+    assert of_type["Equals"] == ["AWS::S3::AccessPoint"]
+    # data2 is another access point
+    assert of_arn == {"Field": "resources.ARN", "Equals": [POINT], "StartsWith": [f"{POINT}/"]}
     express = replace(GRANT, places=(Place("acme--use1-az4--x-s3", "", "us-east-1", "111111111111"),))
     (statement,) = documents.role(express)["Statement"]
     assert statement["Action"] == "s3express:CreateSession"
@@ -295,6 +298,10 @@ def test_remarks_say_what_a_document_cannot():
 
     assert "no external ID" in told("trust", replace(GRANT, external_ids=()))
     assert "take the old one out" in told("trust", replace(GRANT, external_ids=("a1", "b2")))
+    two = (replace(ACCESS, external_id="a1"), replace(ACCESS, external_id="b2"))
+    (each,) = remarks("trust", "json", replace(GRANT, external_ids=("a1", "b2"), survives=True), two, made=False)
+    assert each.startswith("trust: 2 external IDs are accepted, one of each share: ")
+    assert "a1" not in each
     assert "whole account" in told("trust", replace(GRANT, consumer="arn:aws:iam::222222222222:root"))
     assert "--max-session-duration 43200" in told("trust", replace(GRANT, duration=43200))
     assert "permission set" in told("consumer", replace(GRANT, consumer=SSO))
@@ -331,6 +338,7 @@ FORMS = [
     ("direct", "consumer"),
     ("express", "bucket"),
     ("role", "cloudtrail"),
+    ("point", "cloudtrail"),
     ("role", "revoke"),
 ]
 

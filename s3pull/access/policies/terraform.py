@@ -64,10 +64,11 @@ def _trail(one: Trail, label: str) -> str:
     for selector in one.selectors:
         lines += ["", "  advanced_event_selector {", f"    name = {_text(selector['Name'])}"]
         for field in selector["FieldSelectors"]:
-            operator = "equals" if "Equals" in field else "starts_with"
-            wanted = ", ".join(map(_text, field["Equals" if "Equals" in field else "StartsWith"]))
             lines += ["", "    field_selector {", f"      field = {_text(field['Field'])}"]
-            lines += [f"      {operator} = [{wanted}]", "    }"]
+            for name, operator in (("Equals", "equals"), ("StartsWith", "starts_with")):
+                if name in field:
+                    lines.append(f"      {operator} = [{', '.join(map(_text, field[name]))}]")
+            lines.append("    }")
         lines.append("  }")
     return "\n".join([*lines, "}"])
 

@@ -23,6 +23,10 @@ def selectors(grant: Grant) -> list[dict[str, Any]]:
 
     They are the whole buckets' and not a prefix's, so that listings are among them. `put-event-selectors` replaces
     the selectors that a trail has: these are to be added to them.
+
+    An ARN ends in a slash, or `ap` would mean `ap2` as well; of an access point the bare ARN is an event's, too. That
+    several operators of a field are alternatives says
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/filtering-data-events.html
     """
     kinds = {
         "AWS::S3::Object": [
@@ -30,7 +34,7 @@ def selectors(grant: Grant) -> list[dict[str, Any]]:
             for place in grant.places
             if not place.is_access_point and not place.is_directory
         ],
-        "AWS::S3::AccessPoint": [place.bucket for place in grant.places if place.bucket.startswith("arn:")],
+        "AWS::S3::AccessPoint": [f"{place.bucket}/" for place in grant.places if place.bucket.startswith("arn:")],
         "AWS::S3Express::Object": [f"{directory_arn(grant, place)}/" for place in grant.places if place.is_directory],
     }
     return [
@@ -39,13 +43,18 @@ def selectors(grant: Grant) -> list[dict[str, Any]]:
             "FieldSelectors": [
                 {"Field": "eventCategory", "Equals": ["Data"]},
                 {"Field": "resources.type", "Equals": [kind]},
-                {"Field": "resources.ARN", "StartsWith": list(dict.fromkeys(arns))},
+                _of_resources(kind, list(dict.fromkeys(arns))),
                 {"Field": "readOnly", "Equals": ["true"]},
             ],
         }
         for kind, arns in kinds.items()
         if arns
     ]
+
+
+def _of_resources(kind: str, arns: list[str]) -> dict[str, Any]:
+    bare = {"Equals": [arn.removesuffix("/") for arn in arns]} if kind == "AWS::S3::AccessPoint" else {}
+    return {"Field": "resources.ARN", **bare, "StartsWith": arns}
 
 
 def query(grant: Grant, table: str = TABLE) -> str:

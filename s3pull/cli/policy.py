@@ -312,6 +312,11 @@ def _check(files: tuple[str, ...], kind: str | None, grant: Grant, out: Output) 
     from s3pull.errors import CheckFailed
     from s3pull.events import SCHEMA
 
+    if kind == "cloudtrail":
+        raise UsageError(
+            "--kind cloudtrail is no policy that could be checked",
+            hint="trust, role, bucket, key, consumer, session and revoke can",
+        )
     given: list[Given] = []
     for file in files:
         given += parse(_text(file), file, direct=grant.direct, kind=kind)

@@ -159,6 +159,16 @@ def test_what_is_missing_is_shown_as_it_should_be(acme, tmp_path):
     assert json.loads(shown.removeprefix("  statement: ")) == gone
 
 
+def test_what_is_no_policy_cannot_be_checked(acme, tmp_path):
+    (tmp_path / "trust.json").write_text(acme("policy", "acme", "--consumer-role", ETL, "--kind", "trust").out)
+    ran = acme("policy", "acme", "--consumer-role", ETL, "--check", "trust.json", "--kind", "cloudtrail")
+    assert (ran.exit, ran.out) == (2, "")
+    assert ran.err.startswith("s3pull: --kind cloudtrail is no policy that could be checked\nhint: ")
+    as_role = acme("policy", "acme", "--consumer-role", ETL, "--check", "trust.json", "--kind", "role")
+    assert as_role.exit == 6
+    assert "has a Principal: AWS refuses it" in as_role.out
+
+
 @pytest.mark.parametrize(("content", "code"), [(None, 2), ("{", 2), ("{}", 2)])
 def test_files_that_are_none(acme, tmp_path, content, code):
     if content is not None:

@@ -216,7 +216,7 @@ def test_roles(document, level, words):
         (policy(TRUST[0]), "optional", "source identity"),
         (policy(allow("sts:AssumeRole", None, {"AWS": CONSUMER}), TRUST[1]), "wide", "confused deputy"),
         (policy(assume(external_id("ID-1"))), "missing", "case and white space"),
-        (policy(assume(external_id("*", "StringLike")), TRUST[1]), "wide", "another external ID"),
+        (policy(assume(external_id("*", "StringLike")), TRUST[1]), "wide", "any external ID"),
         (policy(assume(external_id(["id-1", "old"])), TRUST[1]), "wide", "another external ID"),
         (policy(assume(external_id("id-1"), BOTH)), "optional", "statement of its own"),
         (policy(trusting("arn:aws:sts::222222222222:assumed-role/consumer/ana")), "missing", "is a session"),
@@ -235,6 +235,26 @@ def test_trust_policies(document, level, words):
     said = found(document)
     assert any(one[0] == level and words in f"{one[1]} {one[2]}" for one in said), said
     assert "id-1" not in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        (external_id("*", "StringLike"), "any external ID is accepted: it protects nothing"),
+        (external_id(["id-1", "*"], "StringLike"), "any external ID is accepted: it protects nothing"),
+        (external_id("?*", "StringLikeIfExists"), "the role can be assumed without an external ID"),
+        (external_id("another", "StringNotEquals"), "the role can be assumed without an external ID"),
+        (external_id("id-*", "StringLike"), "every external ID of a pattern is accepted"),
+        (external_id(["id-1", "id-0"]), "another external ID is accepted, too"),
+    ],
+)
+def test_external_ids_that_are_too_many(condition, problem):
+    """And nobody is told that a rotation goes on where it does not."""
+    said = found(policy(assume(condition), assume(action="sts:SetSourceIdentity")))
+    assert [level for level, _, _ in said] == ["wide"]
+    assert said[0][1].startswith(problem)
+    assert ("rotation" in str(said)) == ("another" in problem)
+    assert "id-" not in str(said)
 
 
 def test_a_source_ip_never_holds_through_a_vpc_endpoint():

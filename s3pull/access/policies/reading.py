@@ -149,9 +149,14 @@ def listed(statement: Statement, name: str) -> list[str]:
 
 def condition_values(statement: Statement, key: str) -> list[str]:
     """Every value that any operator compares a condition key with."""
+    return [value for _, value in compared(statement, key)]
+
+
+def compared(statement: Statement, key: str) -> list[tuple[str, str]]:
+    """(operator, value) of every condition on a key; of the operator its bare name."""
     return [
-        value
-        for keys in _mapping(statement.get("Condition")).values()
+        (operator.rpartition(":")[2].removesuffix("IfExists"), value)
+        for operator, keys in _mapping(statement.get("Condition")).items()
         for name, wanted in _mapping(keys).items()
         if name.lower() == key.lower()
         for value in _listed(wanted)

@@ -23,7 +23,7 @@ def remarks(kind: str, form: str, grant: Grant, accesses: tuple[Access, ...], *,
     trusted = shown("trust") or (kind == ALL and not grant.direct)
     found = []
     if trusted:
-        found += _trust(grant, made=made)
+        found += _trust(grant, {access.external_id for access in accesses}, made=made)
     if (shown("role") or (kind == ALL and not grant.direct)) and _length(documents.role(grant)) > LONGEST_ROLE:
         found.append(f"role: longer than {LONGEST_ROLE:,} characters, which is all that inline policies may have")
     if grant.duration > 3600 and trusted and form == "json":
@@ -54,13 +54,17 @@ def remarks(kind: str, form: str, grant: Grant, accesses: tuple[Access, ...], *,
     return found
 
 
-def _trust(grant: Grant, *, made: bool) -> list[str]:
+def _trust(grant: Grant, own: set[str | None], *, made: bool) -> list[str]:
+    """`own`: the external IDs that the shares themselves have."""
     found = []
     if made:
         found.append(
             "trust: it has a new external ID; `s3pull share add --external-id` and `share export` hand it over"
         )
-    if len(grant.external_ids) > 1:
+    if len(grant.external_ids) > 1 and own.issuperset(grant.external_ids):
+        found.append(f"trust: {len(grant.external_ids)} external IDs are accepted, one of each share: whoever has one "
+                     "of them reads all of these shares; a role of its own for each keeps them apart")  # fmt: skip
+    elif len(grant.external_ids) > 1:
         found.append(f"trust: {len(grant.external_ids)} external IDs are accepted: take the old one out when all have "
                      "the new one")  # fmt: skip
     if not grant.external_ids:

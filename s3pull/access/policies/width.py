@@ -7,6 +7,7 @@ cannot see through.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from s3pull.access.narrow import resources
@@ -20,6 +21,9 @@ Width = tuple[str, str | None]
 #: actions that show nothing which a reader may not see
 _HARMLESS = ("s3:GetObjectAttributes", "s3:GetBucketLocation", "kms:DescribeKey")
 _TRUSTED = ("sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession")
+#: no ID can be this: STS takes no tilde, so that only what takes any ID takes it
+_NOBODYS_ID = "~" * 32
+_EXACT = ("StringEquals", "StringEqualsIgnoreCase", "StringLike")
 _STRANGER = "arn:{partition}:iam::000000000000:role/somebody-else"
 _COLLEAGUE = "arn:{partition}:iam::{account}:role/somebody-else"
 
@@ -77,16 +81,28 @@ def _trust(allows: Sequence[Statement], policies: Sequence[object], grant: Grant
         if named != "*" and ":assumed-role/" not in named and not named.startswith("A") and not _is(named, grant):
             yield f"{named} may assume the role, too", None
     if grant.external_ids:
-        if _may_assume(policies, grant, consumer, {"sts:externalid": None}):
-            yield (
-                "the role can be assumed without an external ID: whoever serves others from that account can be "
-                "made to read for a stranger (confused deputy)",
-                "make sts:ExternalId a condition of sts:AssumeRole",
-            )
-        accepted = [value for one in assuming for value in reading.condition_values(one, "sts:ExternalId")]
-        if others := len(set(accepted) - set(grant.external_ids)):
-            more = "another external ID is" if others == 1 else f"{others} other external IDs are"
-            yield f"{more} accepted, too", "after a rotation, take the old one out"
+        yield from _external_ids(assuming, policies, grant)
+
+
+def _external_ids(assuming: Sequence[Statement], policies: Sequence[object], grant: Grant) -> Iterator[Width]:
+    """IDs that are accepted and not the grant's. None is repeated here."""
+    who = grant.consumer or ""
+    if _may_assume(policies, grant, who, {"sts:externalid": None}):
+        yield (
+            "the role can be assumed without an external ID: whoever serves others from that account can be "
+            "made to read for a stranger (confused deputy)",
+            "make sts:ExternalId a condition of sts:AssumeRole",
+        )
+    elif _may_assume(policies, grant, who, {"sts:externalid": _NOBODYS_ID}):
+        yield "any external ID is accepted: it protects nothing", "StringEquals, and the one ID"
+    accepted = {pair for one in assuming for pair in reading.compared(one, "sts:ExternalId")}
+    patterns = {value for operator, value in accepted if operator == "StringLike" and re.search(r"[*?]", value)}
+    if any(value.strip("*?") for value in patterns - set(grant.external_ids)):
+        yield "every external ID of a pattern is accepted", "StringEquals, and the one ID"
+    exact = {value for operator, value in accepted if operator in _EXACT} - patterns
+    if others := len(exact - set(grant.external_ids)):
+        more = "another external ID is" if others == 1 else f"{others} other external IDs are"
+        yield f"{more} accepted, too", "after a rotation, take the old one out"
 
 
 def _may_assume(policies: Sequence[object], grant: Grant, who: str, facts: dict[str, reading.Fact]) -> bool:

@@ -162,6 +162,20 @@ def test_what_outlives_a_role():
     assert statement["Condition"]["ArnLike"] == {"aws:PrincipalArn": pattern}
 
 
+@pytest.mark.parametrize("grant_", [GRANT, DIRECT])
+def test_an_access_point_has_its_policy_and_so_has_the_bucket_behind_it(grant_):
+    point = replace(grant_, places=(Place(POINT, "data/"), Place("acme")))
+    found = kinds.as_json("bucket", point, (ACCESS,), NOW)
+    assert list(found) == [POINT, f"the bucket behind {POINT}", "acme"]
+    delegated = by_sid(found[f"the bucket behind {POINT}"])
+    assert list(delegated) == ["Read", "List", "DenyInsecureTransport"]
+    assert delegated["Read"]["Resource"] == "arn:aws:s3:::BUCKET-BEHIND-data/data/*"
+    for sid in ("Read", "List"):
+        assert delegated[sid]["Principal"] == {"AWS": point.reader}
+        assert delegated[sid]["Condition"]["StringEquals"] == {"s3:DataAccessPointAccount": "111111111111"}
+    assert ("Read" in by_sid(found[POINT])) == (grant_ is DIRECT)
+
+
 def test_access_points_and_directory_buckets_in_their_own_forms():
     point = replace(GRANT, places=(Place(POINT, "data/"),))
     assert by_sid(documents.role(point))["Read"]["Resource"] == f"{POINT}/object/data/*"
@@ -405,12 +419,15 @@ def test_terraform_parses():
 def test_terraform_says_the_same(name, kind):
     one, text = GRANTS[name], configured(name, kind)
     policies = [block.partition("\nPOLICY")[0] for block in text.split("<<POLICY\n")[1:]]
+    assert ("${var.bucket_policy_behind}/" in text) == ((name, kind) == ("point", "bucket"))
+    policies = [policy.replace("${var.bucket_policy_behind}", "BUCKET-BEHIND-data") for policy in policies]
     told = [json.loads(policy.replace("$${", "${").replace("%%{", "%{")) for policy in policies]
+    behind = [documents.behind(one, place) for place in one.places if place.is_access_point]
     expected = {
         "trust": lambda: [documents.trust(one)],
         "role": lambda: [documents.role(one)],
         "revoke": lambda: [documents.revoke(NOW)],
-        "bucket": lambda: [documents.bucket(one, place) for place in kinds.buckets(one)],
+        "bucket": lambda: [documents.bucket(one, place) for place in kinds.buckets(one)] + behind,
         "consumer": lambda: [documents.pods()] * one.pod_identity + [documents.consumer(one)],
         "cloudtrail": list,
         "all": lambda: (

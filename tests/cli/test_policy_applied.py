@@ -220,7 +220,10 @@ def test_an_access_point_by_its_arn(stage, run, tmp_path):
     documents = stage.printed("point", "--consumer-role", ETL)
     assert documents["role"]["Statement"][0]["Resource"] == f"{point.arn}/object/*"
     assert documents["role"]["Statement"][1]["Resource"] == point.arn
-    assert documents["bucket"]["Statement"][0]["Resource"] == [point.arn, f"{point.arn}/object/*"]
+    own, behind = documents["bucket"].values()
+    assert list(documents["bucket"]) == [point.arn, f"the bucket behind {point.arn}"]
+    assert own["Statement"][0]["Resource"] == [point.arn, f"{point.arn}/object/*"]
+    assert behind["Statement"][0]["Resource"] == "arn:aws:s3:::BUCKET-BEHIND-data/*"
 
 
 def test_revoke_ends_the_sessions_so_far_and_lets_new_ones_in(stage, run):

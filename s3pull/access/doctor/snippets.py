@@ -238,8 +238,15 @@ def _bucket_policy(case: _Case) -> list[Snippet]:
         return _except(case)
     # a role of the bucket's own account is named like any direct reader
     grant = _grant(case.scene, role_arn=None, consumer=case.scene.reader)
-    text = _pretty(documents.bucket(grant, grant.places[0]))
-    return [Snippet("bucket", f"the policy of the bucket {case.scene.access.bucket}", text, Who.OWNER)]
+    place = grant.places[0]
+    text = _pretty(documents.bucket(grant, place))
+    if not place.is_access_point:
+        return [Snippet("bucket", f"the policy of the bucket {place.bucket}", text, Who.OWNER)]
+    hidden = f"the policy of the bucket behind it, whose name goes in place of {documents.hidden_bucket(place)}"
+    return [
+        Snippet("bucket", f"the policy of the access point {place.bucket}", text, Who.OWNER),
+        Snippet("bucket", hidden, _pretty(documents.behind(grant, place)), Who.OWNER),
+    ]
 
 
 def _decrypting(case: _Case) -> list[Snippet]:

@@ -56,7 +56,8 @@ def _resource(one: Resource) -> dict[str, Any]:
         if one.access_point:
             raise UsageError(
                 "CloudFormation knows no policy of an access point on its own",
-                hint="--format json: the policy goes into the access point's own resource; or --format terraform",
+                hint="--format json has both policies: the first goes into the access point's own resource, the second "
+                "to the bucket behind it; or --format terraform",
             )
         service = "S3Express" if one.directory else "S3"
         return _typed(f"AWS::{service}::BucketPolicy", {"Bucket": one.bucket, "PolicyDocument": one.policy})

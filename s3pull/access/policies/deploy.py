@@ -44,13 +44,17 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class BucketPolicy:
-    """The whole policy of a bucket, directory bucket or access point: it replaces the one that is there."""
+    """The whole policy of a bucket, directory bucket or access point: it replaces the one that is there.
+
+    `behind` is the access point whose bucket it is: then the bucket's name is not known, and `bucket` stands for it.
+    """
 
     title: str
     bucket: str
     policy: documents.Document
     directory: bool = False
     access_point: bool = False
+    behind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +103,17 @@ def _role(grant: Grant, *, permissions: bool) -> Role:
 
 
 def _buckets(grant: Grant) -> list[Resource]:
-    return [
-        BucketPolicy(
-            "BucketPolicy" if number == 1 else f"BucketPolicy{number}",
-            place.bucket,
-            documents.bucket(grant, place),
-            directory=place.is_directory,
-            access_point=place.is_access_point,
+    found: list[Resource] = []
+    for number, place in enumerate(buckets(grant), 1):
+        title = "BucketPolicy" if number == 1 else f"BucketPolicy{number}"
+        policy = documents.bucket(grant, place)
+        found.append(
+            BucketPolicy(title, place.bucket, policy, directory=place.is_directory, access_point=place.is_access_point)
         )
-        for number, place in enumerate(buckets(grant), 1)
-    ]
+        if place.is_access_point:
+            hidden, policy = documents.hidden_bucket(place), documents.behind(grant, place)
+            found.append(BucketPolicy(f"{title}Behind", hidden, policy, behind=place.bucket))
+    return found
 
 
 def _consumer(grant: Grant) -> Resource:

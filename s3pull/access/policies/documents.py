@@ -2,7 +2,8 @@
 
     trust      who may assume the owner's role               goes to the role
     role       what the role may read                        goes to the role
-    bucket     who may read without a role; no plain HTTP    goes to the bucket
+    bucket     who may read without a role; no plain HTTP    goes to the bucket, or to the access point
+    behind     that the access point decides                 goes to the bucket behind the access point
     key        a statement for a customer key's policy       goes into the policy that the key has
     consumer   what the consumer must be allowed itself      goes to the consumer's role or user
     pods       who the consumer's own role is in an EKS pod  goes to the consumer's role, as its trust policy
@@ -90,6 +91,26 @@ def bucket(grant: Grant, place: Place) -> Document:
         places = [one for one in grant.places if one.bucket == place.bucket]
         found += _reading(grant, principal, places, conditions)
     return document(*found, deny_plain_http(grant, place))
+
+
+def behind(grant: Grant, place: Place) -> Document:
+    """The policy of the bucket behind an access point: what is allowed through the point is allowed by the bucket.
+
+    Without it the policies of reader and point are not enough, and with it nothing is allowed past points of that
+    account. The bucket is not known here: `hidden_bucket` stands in its place.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-policies.html
+    """
+    account = _named(place).bucket.split(":")[4]
+    principal, condition = ({"AWS": grant.role_arn}, {}) if grant.role_arn else _trusted(grant)
+    through = _merged(condition, {"StringEquals": {"s3:DataAccessPointAccount": account}})
+    hidden = Place(hidden_bucket(place))
+    places = [Place(hidden.bucket, one.prefix) for one in grant.places if one.bucket == place.bucket]
+    return document(*_reading(grant, principal, places, through), deny_plain_http(grant, hidden))
+
+
+def hidden_bucket(place: Place) -> str:
+    """What stands for the name of the bucket behind an access point; no bucket is called so."""
+    return f"BUCKET-BEHIND-{place.bucket.rpartition('/')[2]}"
 
 
 def deny_plain_http(grant: Grant, place: Place) -> Statement:

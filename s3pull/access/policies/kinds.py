@@ -4,13 +4,15 @@
 |---|---|---|---|
 | trust | a trust policy | yes | no |
 | role | a policy | yes | no |
-| bucket | a policy; of several buckets an object by bucket | no plain HTTP | that, and who may read |
+| bucket | a policy; several by bucket or access point | no plain HTTP | that, and who may read |
 | key | one statement | with a customer key | with a customer key |
 | consumer | a policy; of a pod an object: trust, permissions | yes | yes |
 | session | a session policy | one share's | no |
 | cloudtrail | an object: AdvancedEventSelectors, AthenaQuery | yes | yes |
 | revoke | a policy | when asked for, never in `all` | no |
 | all | an object by kind | all that apply | all that apply |
+
+An access point has two policies: its own, and one for the bucket behind it, which has to leave it to its points.
 """
 
 from __future__ import annotations
@@ -54,7 +56,11 @@ def unfit(kind: str, grant: Grant, accesses: tuple[Access, ...]) -> tuple[str, s
 
 def _one(kind: str, grant: Grant, accesses: tuple[Access, ...], now: str) -> Any:
     if kind == "bucket":
-        found = {place.bucket: documents.bucket(grant, place) for place in buckets(grant)}
+        found = {}
+        for place in buckets(grant):
+            found[place.bucket] = documents.bucket(grant, place)
+            if place.is_access_point:
+                found[f"the bucket behind {place.bucket}"] = documents.behind(grant, place)
         return found if len(found) > 1 else next(iter(found.values()))
     if kind == "consumer":
         permissions = documents.consumer(grant)

@@ -32,9 +32,10 @@ def remarks(kind: str, form: str, grant: Grant, accesses: tuple[Access, ...], *,
     if shown("bucket") or (kind == ALL and grant.direct):
         found.append("bucket: a bucket has one policy, and putting this one replaces it: join their statements")
         if any(place.is_access_point for place in grant.places):
+            where = "in a variable" if form == "terraform" else "in place of BUCKET-BEHIND-…"
             found.append(
-                "bucket: the bucket behind the access point must allow it, too (delegate with a condition on "
-                "s3:DataAccessPointAccount)"
+                "bucket: an access point has two policies: its own, and one for the bucket behind it, whose name goes "
+                f"{where}: without that the point lets nobody in"
             )
         if grant.direct:
             found.append("bucket: it covers objects that the bucket's owner owns: set BucketOwnerEnforced")

@@ -26,12 +26,17 @@ def configuration(resources: Sequence[Resource], title: str) -> str:
             '  description = "the bucket that the trail writes its logs to; its policy must let CloudTrail do so"\n'
             "  type        = string\n}"
         )
+    blocks += [
+        f'variable "{_label(one)}" {{\n  description = "the bucket behind {one.behind}"\n  type        = string\n}}'
+        for one in resources
+        if isinstance(one, BucketPolicy) and one.behind
+    ]
     blocks += [block for one in resources for block in _blocks(one)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _blocks(one: Resource) -> list[str]:
-    label = _CAPITAL.sub("_", one.title).lower()
+    label = _label(one)
     if isinstance(one, Role):
         facts = {"name": _text(one.name), "path": _text(one.path), "assume_role_policy": _json(one.trust)}
         if one.duration > 3600:
@@ -54,8 +59,17 @@ def _blocks(one: Resource) -> list[str]:
         if one.access_point:
             facts = {"access_point_arn": _text(one.bucket), "policy": _json(one.policy)}
             return [_block("aws_s3control_access_point_policy", label, facts)]
+        if one.behind:
+            # the one expression in a document: whoever applies it knows the bucket
+            name = f"${{var.{label}}}"
+            facts = {"bucket": f"var.{label}", "policy": _json(one.policy).replace(one.bucket, name)}
+            return [_block("aws_s3_bucket_policy", label, facts)]
         return [_block("aws_s3_bucket_policy", label, {"bucket": _text(one.bucket), "policy": _json(one.policy)})]
     return [_trail(one, label)]
+
+
+def _label(one: Resource) -> str:
+    return _CAPITAL.sub("_", one.title).lower()
 
 
 def _trail(one: Trail, label: str) -> str:

@@ -44,7 +44,7 @@ def too_wide(kind: str, policies: Sequence[object], grant: Grant, now: str) -> I
     elif kind == "bucket":
         yield from _public(allows)
         if grant.direct:
-            mine = [one for one in allows if _concerns(one, grant)]
+            mine = [one for one in allows if _concerns(one, grant) and not _delegates(one)]
             yield from _negations(mine)
             yield from _reading(mine, grant)
             yield from _listing(policies, mine, grant, now)
@@ -211,6 +211,12 @@ def _public(allows: Sequence[Statement]) -> Iterator[Width]:
 
 def _concerns(statement: Statement, grant: Grant) -> bool:
     return grant.consumer is not None and reading.names(statement, grant.consumer) is not NONE
+
+
+def _delegates(statement: Statement) -> bool:
+    """True of a bucket's statement that leaves it to access points, whose policies are others."""
+    keys = ("s3:DataAccessPointAccount", "s3:DataAccessPointArn")
+    return any(reading.condition_values(statement, key) for key in keys)
 
 
 def _beyond(allows: Sequence[Statement], allowed: Sequence[str]) -> list[str]:

@@ -72,11 +72,11 @@ _s3pull() {
             ;;
         " schedule")
             case "$prev" in
-                --every | --keep | --deadline | --wait) return ;;
+                --every | --keep | --grace | --deadline | --wait | --jobs | --limit-rate | --include | --exclude) return ;;
                 --format) COMPREPLY=($(compgen -W 'cron systemd' -- "$cur")); return ;;
-                --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+                --locked | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '--every --format --delete --publish --keep --deadline --wait --config --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--every --format --delete --max-delete --publish --keep --grace --deadline --wait --locked --jobs --limit-rate --require-checksum --encode-names --fail-fast --durable --no-durable --include --exclude --config --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " share")

@@ -6,10 +6,11 @@ It prints and installs nothing. What it prints names a share and no more: no rol
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ import typer
 
 from s3pull.cli import timetable
 from s3pull.cli.command import Choice, command, new_app
-from s3pull.cli.options import ConfigChoice, Source, number, one_of, span
+from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
 from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,55 +26,138 @@ if TYPE_CHECKING:
 
 app = new_app()
 RUN = "Passed on to sync"
-#: what access depends on and neither cron nor systemd will set
-_AMBIENT = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE")
+#: what access depends on and neither cron nor systemd will set: what s3pull reads itself, and what botocore does for it
+_AMBIENT = re.compile(
+    r"AWS_(PROFILE|DEFAULT_PROFILE|REGION|DEFAULT_REGION|CONFIG_FILE|SHARED_CREDENTIALS_FILE|LOGIN_CACHE_DIRECTORY"
+    r"|ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|SECURITY_TOKEN|CREDENTIAL_EXPIRATION|ROLE_ARN|ROLE_SESSION_NAME"
+    r"|WEB_IDENTITY_TOKEN_FILE|CONTAINER_\w+|EC2_METADATA_\w+|METADATA_SERVICE_\w+|CA_BUNDLE|ENDPOINT_URL\w*"
+    r"|IGNORE_CONFIGURED_ENDPOINT_URLS|USE_\w+|S3_\w+|STS_\w+|ACCOUNT_ID_ENDPOINT_MODE)"
+    r"|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|S3PULL_(?!CONFIG$)\w+"
+)
 
 
 def _every(text: str) -> int:
     return timetable.minutes(span(text))
 
 
-def _span_text(text: str) -> str:
-    """Passed on as it was typed."""
-    span(text)
-    return text
+def _as_typed(read: Callable[[str], object]) -> Callable[[str], str]:
+    """A parser of what sync would read so: it is passed on as it was typed."""
+
+    def parse(text: str) -> str:
+        read(text)
+        return text
+
+    return parse
+
+
+def _limit(text: str) -> object:
+    from s3pull.pull.guard import parse_limit
+
+    return parse_limit(text)
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise ValueError("names no file")
+    return str(Path(text).absolute())
 
 
 @dataclass(frozen=True, slots=True)
 class RunChoice(Choice):
-    """What the scheduled sync is told beside source and destination."""
+    """What the scheduled sync is told beside source and destination, as text: the options of sync in their order."""
 
     delete: Annotated[
         bool, typer.Option("--delete", help="Remove files whose objects are gone.", rich_help_panel=RUN)
     ] = False
+    max_delete: Annotated[
+        str | None,
+        typer.Option("--max-delete", metavar="N|P%", help="Delete no more than this.", rich_help_panel=RUN),
+        _as_typed(_limit),
+    ] = None
     publish: Annotated[
         bool, typer.Option("--publish", help="Whole releases: DEST/current is swapped.", rich_help_panel=RUN)
     ] = False
     keep: Annotated[
-        int | None,
+        str | None,
         typer.Option("--keep", metavar="N", help="Releases to keep, at least 2.", rich_help_panel=RUN),
-        number(2),
+        _as_typed(number(2)),
+    ] = None
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            "--grace", metavar="SPAN", help="Keep a release so long after its successor came.", rich_help_panel=RUN
+        ),
+        _as_typed(span),
     ] = None
     deadline: Annotated[
         str | None,
         typer.Option(
             "--deadline", metavar="SPAN", help="Stop after so long; the next run goes on.", rich_help_panel=RUN
         ),
-        _span_text,
+        _as_typed(span),
     ] = None
     wait: Annotated[
         str | None,
         typer.Option("--wait", metavar="SPAN", help="Wait so long for another run.", rich_help_panel=RUN),
-        _span_text,
+        _as_typed(span),
     ] = None
+    locked: Annotated[
+        str | None,
+        typer.Option(
+            "--locked", metavar="FILE", help="Pull exactly what this manifest of s3pull lock says.", rich_help_panel=RUN
+        ),
+        _file,
+    ] = None
+    jobs: Annotated[
+        str | None,
+        typer.Option("--jobs", metavar="N", help="Connections at most.", rich_help_panel=RUN),
+        _as_typed(number(1, 1024)),
+    ] = None
+    limit_rate: Annotated[
+        str | None,
+        typer.Option("--limit-rate", metavar="RATE", help="Bytes a second: 50M, 1.5MiB.", rich_help_panel=RUN),
+        _as_typed(rate),
+    ] = None
+    require_checksum: Annotated[
+        bool,
+        typer.Option("--require-checksum", help="Refuse objects that cannot be proven right.", rich_help_panel=RUN),
+    ] = False
+    encode_names: Annotated[
+        bool,
+        typer.Option("--encode-names", help="Percent-encode what a file name cannot hold.", rich_help_panel=RUN),
+    ] = False
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first object that fails.", rich_help_panel=RUN)
+    ] = False
+    durable: Annotated[
+        bool,
+        typer.Option(
+            "--durable/--no-durable", help="Sync files to the disk before they get their names.", rich_help_panel=RUN
+        ),
+    ] = True
 
     def words(self) -> list[str]:
-        """As options of sync. Raises UsageError where they contradict each other."""
-        if self.keep is not None and not self.publish:
-            raise UsageError("--keep goes with --publish", hint="give --publish, too")
-        flags = [flag for flag, on in (("--delete", self.delete), ("--publish", self.publish)) if on]
-        values = (("--keep", self.keep), ("--deadline", self.deadline), ("--wait", self.wait))
-        return flags + [word for flag, value in values if value is not None for word in (flag, str(value))]
+        """As options of sync. Raises UsageError where they contradict each other, as sync would."""
+        if self.max_delete is not None and not self.delete:
+            raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
+        if not self.publish and (self.keep is not None or self.grace is not None):
+            raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
+        found: list[str] = []
+        for one in fields(self):
+            value, name = getattr(self, one.name), one.name.replace("_", "-")
+            if value == one.default:
+                continue
+            found += [f"--{name}", value] if isinstance(value, str) else [f"--{name}" if value else f"--no-{name}"]
+        return found
+
+
+def _filter_words(filters: FilterChoice) -> list[str]:
+    """Filters in their order, which counts. Raises UsageError for a pattern that is none."""
+    from s3pull.pull.globs import Filters
+
+    Filters(filters.rules)
+    names = {True: "--include", False: "--exclude"}
+    return [word for included, pattern in filters.rules for word in (names[included], pattern)]
 
 
 @command(app)
@@ -90,6 +174,7 @@ def schedule(
     ] = "cron",
     *,
     run: RunChoice,
+    filters: FilterChoice,
     config: ConfigChoice,
 ) -> None:
     """Print what runs a sync regularly: a line for cron, or two units for systemd. Installs nothing.
@@ -108,7 +193,7 @@ def schedule(
     share = _share(spec)
     read_config(config.config).share(share)
     words = [*program(sys.argv[0], shutil.which("s3pull"), sys.executable), *_config_words(config.config, os.environ)]
-    words += ["sync", "-q", *run.words(), source, folder]
+    words += ["sync", "-q", *run.words(), *_filter_words(filters), source, folder]
     at = timetable.offset(every, source, folder)
     if format == "cron":
         text = timetable.cron_line(words, every, at) + "\n"
@@ -179,10 +264,11 @@ def _how_to_install(name: str) -> str:
 
 def _missing(environ: Mapping[str, str]) -> str:
     """What is set here and will not be set there. The values stay where they are."""
-    names = [name for name in environ if name in _AMBIENT or (name.startswith("S3PULL_") and name != "S3PULL_CONFIG")]
+    names = [name for name, value in environ.items() if value and _AMBIENT.fullmatch(name)]
     if not names:
         return ""
     return (
         f"s3pull: set here, and not where it will run: {', '.join(sorted(names))}\n"
-        "hint: what access needs belongs into the share, for example s3pull share add --profile\n"
+        "hint: what access needs belongs into the share, for example s3pull share add --profile; the rest into the\n"
+        "hint: crontab (NAME=value above the line) or the unit (Environment=, EnvironmentFile=)\n"
     )

@@ -13,11 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s3pull.access.options import ACCESS_OPTIONS
 from s3pull.cli import timetable
-from s3pull.cli.schedule import program
+from s3pull.cli.schedule import _AMBIENT, _missing, program
+from s3pull.cli.schedule import app as schedule_app
+from s3pull.cli.sync import app as sync_app
 from s3pull.cli.timetable import EVEN, cron_line, minutes, offset, service, timer
 from s3pull.errors import UsageError
 
@@ -45,6 +49,8 @@ def acme(run, config, monkeypatch, tmp_path):
     """A share, and a command called s3pull on PATH that says its arguments, each ended by a NUL."""
     assert run("share", "add", "acme", "s3://acme-exports/", "--role-arn", ROLE, "--external-id", "hush-hush").exit == 0
     monkeypatch.delenv("XDG_CONFIG_HOME")
+    for name in filter(_AMBIENT.fullmatch, list(os.environ)):
+        monkeypatch.delenv(name)
     monkeypatch.setenv("S3PULL_CONFIG", str(config))
     command = tmp_path / "bin" / "s3pull"
     command.parent.mkdir()
@@ -106,6 +112,44 @@ def test_what_is_for_sync_is_passed_on(run, acme):
     assert f" sync -q {' '.join(args)} 'acme:*.csv' {Path.cwd()}/data\n" in ran.out
 
 
+ALL_OF_SYNC = [
+    "--delete", "--max-delete", "20%", "--publish", "--keep", "3", "--grace", "1h", "--deadline", "50m", "--wait",
+    "1h30m", "--locked", "/data/july 1%.jsonl", "--jobs", "4", "--limit-rate", "1.5MiB", "--require-checksum",
+    "--encode-names", "--fail-fast", "--no-durable", "--include", "*.csv",
+    "--exclude", "100%/$HOME", "--include", "it's \"x\" ;",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["cron", "systemd"])
+def test_all_that_sync_is_told_arrives_as_it_was_typed(run, acme, config, way):
+    ran = run("schedule", "acme:", "/data", *ALL_OF_SYNC, "--format", way)
+    assert ran.exit == 0
+    if way == "cron":
+        words = [shlex.split(cron_command(ran.out.rstrip("\n"), strips)) for strips in (True, False)]
+    else:
+        words = [exec_words(exec_line(ran.out))]
+    for one in words:
+        assert one == [str(acme), "--config", str(config), "sync", "-q", *ALL_OF_SYNC, "acme:", "/data"]
+
+
+def test_a_manifest_is_named_from_the_root_on(run, acme, tmp_path):
+    ran = run("schedule", "acme:", "/data", "--locked", "july.jsonl")
+    assert f" --locked {Path.cwd()}/july.jsonl acme: /data\n" in ran.out
+
+
+def test_no_option_of_sync_is_forgotten():
+    """But what belongs into the share, what is for people who look on, and what -q is about."""
+    ours, theirs = ({name for one in options for name in (*one.opts, *one.secondary_opts) if name.startswith("--")}
+                    for options in map(parameters, (schedule_app, sync_app)))  # fmt: skip
+    access = {name for option in ACCESS_OPTIONS for name in (option.flag, option.off) if name}
+    of_a_run = {"--dry-run", "--json", "--verbose", "--quiet", "--progress", "--no-progress", "--no-color"}
+    assert theirs - ours == access | of_a_run
+
+
+def parameters(app):
+    return typer.main.get_command(app).params
+
+
 @pytest.mark.parametrize("given", [[], ["--config"]])
 def test_the_configuration_is_named_unless_it_is_the_users_own(run, acme, config, isolated, monkeypatch, given):
     own = isolated / ".config" / "s3pull" / "config.toml"
@@ -114,6 +158,32 @@ def test_the_configuration_is_named_unless_it_is_the_users_own(run, acme, config
     monkeypatch.delenv("S3PULL_CONFIG")
     args = [*given, str(own)] if given else []
     assert ("--config" in run(*args, "schedule", "acme", "/data").out) == bool(given)
+
+
+AMBIENT = [
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE",
+    "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_EC2_METADATA_DISABLED", "AWS_CA_BUNDLE", "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "S3PULL_CACHE_DIR", "S3PULL_EXTERNAL_ID",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AMBIENT)
+def test_each_variable_that_access_depends_on_is_named(name):
+    assert f": {name}\n" in _missing({name: "hush", "HOME": "/root", "AWS_PAGER": "less", "PATH": "/bin"})
+    assert _missing({"HOME": "/root", "AWS_PAGER": "less", "S3PULL_CONFIG": "/x", name: ""}) == ""
+
+
+def test_every_variable_of_aws_that_the_source_reads_is_known_here():
+    """All that stands between quotes as a whole; what botocore alone reads is in its documentation."""
+    package = Path(timetable.__file__).resolve().parents[1]
+    texts = [path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.name != "schedule.py"]
+    read = {name for text in texts for name in re.findall(r'"(AWS_[A-Z0-9_]+)"', text)}
+    assert {"AWS_PROFILE", "AWS_LOGIN_CACHE_DIRECTORY"} <= read
+    assert [name for name in sorted(read) if name not in _missing({name: "x"})] == []
 
 
 def test_what_will_not_be_set_there_is_named_without_its_value(run, acme):
@@ -142,7 +212,10 @@ def test_no_role_and_no_external_id_is_printed(run, acme, way):
         (["acme:", "s3://other/"], 2, "s3pull only downloads",
          "DEST is a local folder (./name:x for a name with a colon)"),
         (["acme:", "-"], 2, "DEST must be a folder", "a sync mirrors SOURCE into a folder"),
-        (["acme:", "/data", "--keep", "3"], 2, "--keep goes with --publish", "give --publish, too"),
+        (["acme:", "/data", "--keep", "3"], 2, "--keep and --grace go with --publish", "give --publish, too"),
+        (["acme:", "/data", "--grace", "1h"], 2, "--keep and --grace go with --publish", "give --publish, too"),
+        (["acme:", "/data", "--max-delete", "3"], 2, "--max-delete says how much --delete may remove",
+         "give --delete, too"),
         (["acme:", "/data", "--every", "45m"], 2,
          "cron cannot run something every 45m: it divides neither the hour nor the day",
          "the nearest that it can: 30m and 1h; or --format systemd, which can"),
@@ -179,6 +252,16 @@ def test_spans_that_are_none(run, acme, text):
 @pytest.mark.parametrize("option", ["--deadline", "--wait"])
 def test_spans_for_sync_are_read_here_too(run, acme, option):
     assert run("schedule", "acme:", "/data", option, "soon").err.startswith(f"s3pull: {option} 'soon': not a duration")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--jobs", "0"), ("--limit-rate", "fast"), ("--grace", "soon"), ("--max-delete", "101%"), ("--keep", "1"),
+     ("--include", "[a"), ("--locked", "")],
+)  # fmt: skip
+def test_values_for_sync_are_read_here_too(run, acme, option, value):
+    ran = run("schedule", "acme:", "/data", "--delete", "--publish", option, value)
+    assert (ran.exit, ran.out) == (2, "")
 
 
 # --- as cron and sh read it -----------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import shlex
 from s3pull.errors import AccessDenied, S3pullError
 from s3pull.objects import Access
 
-#: how the engine begins where 403 may mean that there is nothing
-_DOUBTFUL = "no such key, or no permission: "
+#: how the engine begins where 403 may mean that there is nothing, and where it takes it for a denial
+_DOUBTFUL, _CERTAIN = "no such key, or no permission: ", "access denied to "
 
 
 def advise(error: S3pullError, access: Access, source: str, *, seen: bool = False) -> None:
@@ -41,15 +41,16 @@ def advise(error: S3pullError, access: Access, source: str, *, seen: bool = Fals
             found = at_one_key(found)
         missing = found.causes[0].cause is Cause.KEY_MISSING
         error.diagnosis = found.line
-    if seen and not missing:
-        error.message = _certain(error.message)
+    if missing:
+        error.message = _begun(error.message, _CERTAIN, _DOUBTFUL)
+    elif seen:
+        error.message = _begun(error.message, _DOUBTFUL, _CERTAIN)
     error.hint = f"s3pull doctor {shlex.quote(source)}"
 
 
-def _certain(message: str) -> str:
-    """A denial of an object that is known to be there."""
-    _, doubtful, rest = message.partition(_DOUBTFUL)
-    return f"access denied to {rest}" if doubtful and message.startswith(_DOUBTFUL) else message
+def _begun(message: str, before: str, now: str) -> str:
+    """A message that begins otherwise: whether an object is there the engine cannot know of one answer alone."""
+    return now + message.removeprefix(before) if message.startswith(before) else message
 
 
 def words_of(error: S3pullError, bucket: str) -> tuple[str, str]:

@@ -227,7 +227,7 @@ class Output:
 
     def event(self, event: ObjectEvent) -> None:
         """One object is done with."""
-        # what has an ETag before it was fetched was listed
+        # what has an ETag before it was fetched was in a listing, of this run or of one that was kept
         seen = event.etag is not None
         if self.json:
             if event.error is not None:

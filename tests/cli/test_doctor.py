@@ -411,9 +411,10 @@ def test_a_denial_says_what_it_means(acme, run, args):
 
 
 @pytest.mark.parametrize("args", [["cat", "acme:none.csv"], ["get", "acme:none.csv"]])
-def test_a_key_that_is_not_there_is_no_denied_listing(acme, run, args):
+@pytest.mark.parametrize("denying", [[], [{**LIST, "Effect": "Deny"}]])
+def test_a_key_that_is_not_there_is_no_denied_listing(acme, run, args, denying):
     """Without s3:ListBucket S3 answers 403 to it, and names the listing."""
-    acme.role.policies = ({"Statement": [READ]},)
+    acme.role.policies = ({"Statement": [READ, *denying]},)
     ran = run(*args)
     assert ran.exit == 10
     assert ran.err.startswith("s3pull: no such key, or no permission: s3://acme/2026/none.csv: User: ")

@@ -63,8 +63,9 @@ def local(scene: Scene, environ: Mapping[str, str]) -> tuple[Step, list[Warned]]
 
 def misconfigured(error: UsageError) -> Step:
     """The step where an option, a share, a variable or an AWS profile cannot be taken as it is: nobody was asked."""
-    cause = you(Cause.CONFIGURATION, error.hint or "a setting here cannot be right")
-    return broken("local", ASKED_LOCAL, error.message, cause)
+    cause = you(Cause.CONFIGURATION, "a setting here cannot be right: nobody was asked")
+    step = broken("local", ASKED_LOCAL, error.message, cause)
+    return replace(step, notes=(error.hint,) if error.hint else ())
 
 
 def _unset() -> Snippet:

@@ -429,6 +429,14 @@ def test_nobody_waits_for_a_pattern(pattern, extent):
     assert time.process_time() - began < 5
 
 
+def test_nobody_waits_for_a_long_list_within_another():
+    began = time.process_time()
+    many = {"StringLike": {"s3:prefix": [f"a{number}*" for number in range(8_000)]}}
+    listed = allow("s3:ListBucket", [f"b{number}" for number in range(8_000)], condition=many)
+    assert found(policy(listed, allow("s3:GetObject", OBJECTS)))
+    assert time.process_time() - began < 10
+
+
 @settings(max_examples=80, deadline=None)
 @given(small, letters, letters)
 def test_what_lies_within(pattern, prefix, text):

@@ -174,10 +174,10 @@ def _listing(policies: Sequence[object], allows: Sequence[Statement], grant: Gra
             continue
         spans = [Span(text, True) for text in granted]
         for one in allows:
-            if reading.acts(one, "s3:ListBucket") is NONE:
+            if reading.acts(one, "s3:ListBucket") is NONE or not _reaches(one, question.resource):
                 continue
             for value in reading.condition_values(one, "s3:prefix"):
-                if reading.within(value, spans) is NONE and _reaches(one, question.resource):
+                if reading.within(value, spans) is NONE:
                     yield f"names that begin with {value!r} can be listed, too", f"granted: {', '.join(granted)}"
 
 

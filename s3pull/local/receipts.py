@@ -104,12 +104,20 @@ class Receipts:
 
     @classmethod
     def open(
-        cls, path: Path, *, durable: bool = True, read_only: bool = False, guard: Callable[[], None] = lambda: None
+        cls,
+        path: Path,
+        *,
+        durable: bool = True,
+        read_only: bool = False,
+        create: bool = True,
+        guard: Callable[[], None] = lambda: None,
     ) -> Receipts:
-        """Open or make the receipts at `path`. With `read_only` they must be there.
+        """Open or make the receipts at `path`. With `read_only`, or without `create`, they must be there.
 
-        Raises ReceiptsError (damaged), UsageError (of a newer version), Locked, DiskError.
+        Raises ReceiptsError (damaged, or not there), UsageError (of a newer version), Locked, DiskError.
         """
+        if (read_only or not create) and missing(path):
+            raise ReceiptsError(f"there are no receipts at {str(path)!r}", hint=_AGAIN)
         with _translated(path):
             db = _connect(path, read_only)
             try:
@@ -273,6 +281,16 @@ class Receipts:
             raise self._error
 
 
+def missing(path: Path) -> bool:
+    """Whether there are no receipts at `path`: no file, or an empty one, into which nothing was ever written."""
+    try:
+        return path.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+    except OSError:  # opening it will say more
+        return False
+
+
 def _row(receipt: Receipt) -> tuple[Any, ...]:
     return (receipt.key, None if receipt.path == receipt.key else receipt.path, *receipt[2:9], int(receipt.verified))
 
@@ -315,10 +333,12 @@ def _check(db: sqlite3.Connection, path: Path, read_only: bool, durable: bool) -
 def _damaged(path: Path, why: str) -> ReceiptsError:
     return ReceiptsError(
         f"the receipts {str(path)!r} are damaged: {why}",
-        hint="move that file away and run again: files that are right are taken up by their checksums, not downloaded",
+        hint=f"move that file away and {_AGAIN}",
     )
 
 
+#: true of a plain tree and of releases
+_AGAIN = "run the sync again: it takes up files that are right by their checksums, and downloads only the others"
 _HINT = "the receipts lie on that disk too: free some space, or see that it can be written"
 
 

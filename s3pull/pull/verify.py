@@ -158,9 +158,9 @@ class Verify:
                 raise NothingThere(f"nothing was published to {str(self._order.dest)!r} yet", hint="run the sync again")
             tree = stack.enter_context(Tree(releases.tree_path(current), create=False))
             path = releases.receipts_path(current)
-        elif not path.exists() and (mirror is None or not writable):
+        elif mirror is None and not path.exists():
             raise NothingThere(f"there are no receipts in {str(self._order.dest)!r}", hint="only sync writes them")
-        return tree, stack.enter_context(Receipts.open(path, read_only=not writable, guard=check))
+        return tree, stack.enter_context(Receipts.open(path, read_only=not writable, create=False, guard=check))
 
     # --- looking --------------------------------------------------------------------------------------------
 

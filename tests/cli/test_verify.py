@@ -229,6 +229,23 @@ def test_where_there_is_nothing_to_verify(here):
     assert list((here.cwd / "plain").iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("layout", [[], ["--publish"]], ids=["plain", "published"])
+def test_receipts_that_are_lost_are_no_clean_bill(here, layout, damage):
+    here.put("a", b"bytes")
+    assert here.sync(*layout).exit == 0
+    (receipts,) = (here.folder / ".s3pull").rglob("receipts.db")
+    damage(receipts)
+    before = snapshot(here.folder)
+    for options in ([], ["--repair"], ["--remote"]):
+        done = here("verify", "m", *options)
+        assert done.exit == 5
+        assert "there are no receipts at " in done.err
+        assert "hint: run the sync again: it takes up files that are right by their checksums" in done.err
+        assert snapshot(here.folder) == before
+        assert receipts.exists() == (str(receipts.relative_to(here.folder)) in before)
+
+
 def test_a_source_that_was_never_noted(here):
     here.put("a", b"1")
     assert here.sync().exit == 0

@@ -2,22 +2,26 @@
 
 What did not change is linked from the current release, what did is fetched into the new one by the same puller as
 always. A build that was interrupted is gone on with. `local.releases` knows where releases are and how one is named.
+
+Where the receipts of the current release are lost, all its files are linked, and the puller compares them with their
+objects, as it does in a tree that another tool made. What no object claims is carried on, with a receipt that says no
+more than whose it is: the next run knows then that it may be deleted, and the guards count it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from s3pull.errors import CheckFailed
-from s3pull.local.directory import Directory
-from s3pull.local.mirror import State
-from s3pull.local.names import decode_path
-from s3pull.local.receipts import Receipts
+from s3pull.local.directory import Directory, FileStat
+from s3pull.local.mirror import UNPROVEN, State
+from s3pull.local.names import OWN_PREFIX, decode_path
+from s3pull.local.receipts import Receipts, missing
 from s3pull.local.releases import Content, Releases, link_or_copy
 from s3pull.local.sweep import Sweep
 from s3pull.local.tree import Tree
@@ -54,6 +58,9 @@ class Publication:
         self._expected = 0
         self._carry_gone = False
         self._resumed = False
+        self._encoded = False
+        #: there is a release, and nothing says what its files are
+        self.adopts = False
         self.base_tree: Tree | None = None
         self.base_receipts: Receipts | None = None
 
@@ -63,7 +70,9 @@ class Publication:
         if releases is not None and current is not None:
             self.base_tree = self._stack.enter_context(Tree(releases.tree_path(current), create=False))
             path = releases.receipts_path(current)
-            self.base_receipts = self._stack.enter_context(Receipts.open(path, read_only=True))
+            self.adopts = missing(path)
+            if not self.adopts:
+                self.base_receipts = self._stack.enter_context(Receipts.open(path, read_only=True))
         return self
 
     def __exit__(
@@ -83,6 +92,9 @@ class Publication:
         if self._staging is None:
             assert self._releases is not None
             self._resumed = self._releases.begin()
+            if self._resumed and self.adopts:  # which of its files are of the release before cannot be told any more
+                self._releases.drop_staging()
+                self._resumed = self._releases.begin()
             tree = self._stack.enter_context(Tree(self._releases.tree_path(None), create=True, durable=self._durable))
             receipts = self._stack.enter_context(
                 Receipts.open(self._releases.receipts_path(None), durable=self._durable, guard=self._check)
@@ -90,14 +102,23 @@ class Publication:
             self._staging = (tree, receipts)
         return self._staging
 
-    def link_unchanged(self, changes: Changes, *, carry_gone: bool, stopped: Callable[[], None]) -> None:
+    def link_unchanged(
+        self, changes: Changes, *, carry_gone: bool, stopped: Callable[[], None], encoded: bool = False
+    ) -> None:
         """Give every unchanged file of the current release a name in the next one, and its receipt.
 
         `carry_gone`: files whose objects are gone stay (no `--delete`). `stopped` raises where the run should end.
+        `encoded`: names are percent-encoded.
         """
         tree, receipts = self.stage()
         self._carry_gone = carry_gone
+        self._encoded = encoded
         base, known = self.base_tree, self.base_receipts
+        if base is not None and self.adopts:
+            links = _Links(base, tree)
+            for path, found in _files(base):
+                stopped()
+                links.give(Receipt(path, path, found.size, found.mtime_ns, UNPROVEN))
         if base is None or known is None:
             return
         links = _Links(base, tree)
@@ -124,6 +145,8 @@ class Publication:
         receipts.flush()
         if self._resumed:
             self._clean(changes, tree, receipts)
+        if self.adopts:
+            self._own(tree, receipts)
         self._expected += sum(1 for _ in changes.wanted())
         _check_whole(tree, receipts, self._expected)
         self._staging = None
@@ -142,6 +165,20 @@ class Publication:
         """Take away releases that nobody can be reading any more."""
         if self._releases is not None:
             self._releases.prune(self._publishing.keep, self._publishing.grace, self._check)
+
+    def _own(self, tree: Tree, receipts: Receipts) -> None:
+        """Give a receipt to each file that came from the release before, and that no object claims."""
+        for path, found in _files(tree):
+            if _receipt_of(receipts, path) is not None:
+                continue
+            folder, _, name = path.rpartition("/")
+            content = content_of(tree.directory(folder, create=False), name, found.size)
+            key = _decoded(path) if self._encoded else path
+            receipts.record(
+                Receipt(key, path, found.size, found.mtime_ns, UNPROVEN, None, None, content.algorithm, content.value)
+            )
+            self._expected += 1
+        receipts.flush()
 
     def _clean(self, changes: Changes, tree: Tree, receipts: Receipts) -> None:
         """A build that went on over several runs: take away what the source has dropped meanwhile, and leftovers."""
@@ -193,6 +230,18 @@ class _Links:
             return checksum is None or content_of(directory, part, receipt.size, checksum.algorithm) == checksum
 
         link_or_copy(*self._pair, name, Content(receipt.mtime_ns, receipt.size, right))
+
+
+def _files(tree: Tree) -> Iterator[tuple[str, FileStat]]:
+    """Every regular file of `tree` that is none of our own, and how it looks."""
+    for folder, folders, names in os.walk(tree.root):
+        folders[:] = sorted(name for name in folders if not name.startswith(OWN_PREFIX))
+        relative = os.path.relpath(folder, tree.root).replace(os.sep, "/")
+        for name in sorted(names):
+            path = name if relative == "." else f"{relative}/{name}"
+            found = tree.stat(path)
+            if found is not None and found.regular and not name.startswith(OWN_PREFIX):
+                yield path, found
 
 
 def _receipt_of(receipts: Receipts, path: str) -> Receipt | None:

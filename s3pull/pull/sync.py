@@ -179,7 +179,7 @@ class Sync:
                     noting.note(mirror)
                 if order.choices.dry_run:
                     self._plan(changes, base, known)
-                elif found.wanted or (found.gone and order.delete) or not publication.has_base:
+                elif found.wanted or (found.gone and order.delete) or not publication.has_base or publication.adopts:
                     self._publish(publication, changes)
                 else:
                     publication.drop()
@@ -358,7 +358,10 @@ class Sync:
 
     def _publish(self, publication: Publication, changes: Changes) -> None:
         """Build the new release, and let `current` lead to it if nothing is missing."""
-        publication.link_unchanged(changes, carry_gone=not self._order.delete, stopped=self._stop_if_told)
+        order = self._order
+        publication.link_unchanged(
+            changes, carry_gone=not order.delete, stopped=self._stop_if_told, encoded=order.encode_names
+        )
         tree, receipts = publication.stage()
         receipts.on_error = self.transfer.stop
         ledger = Ledger(self._root, receipts.find, receipts.record)

@@ -162,6 +162,52 @@ def test_a_file_of_a_release_that_was_damaged_is_not_carried_on(store, dest):
     assert current(dest)["a"] == b"a" * 10
 
 
+@pytest.mark.parametrize("encode", [False, True])
+def test_where_its_receipts_are_lost_a_release_is_taken_up_by_content(store, dest, encode):
+    store.put("e%41", b"escaped")
+    publish(store, dest, encode_names=encode)
+    was = current(dest)
+    (receipts,) = (dest / ".s3pull/releases").glob("*/receipts.db")
+    receipts.write_bytes(b"junk" * 1000)
+    damaged = publish(store, dest, encode_names=encode)
+    assert damaged.summary.exit == 5
+    assert "move that file away and run the sync again" in damaged.error.hint
+    receipts.rename(dest.parent / "away")
+    store.put("x/b", b"changed")
+    gone = {"a"} | ({"e%41"} if encode else set())
+    for key in gone:
+        store.delete(key)
+    planned = publish(store, dest, dry_run=True, encode_names=encode)
+    assert (planned.error, planned.actions()["x/b"], planned.actions()["x/y/c"]) == (None, "downloaded", "skipped")
+    store.gets.clear()
+    done = publish(store, dest, delete=True, encode_names=encode)
+    assert done.error is None
+    assert [key for key, *_ in store.gets] == ["x/b"]
+    # nothing says yet whose the others are
+    assert current(dest) == {**was, "x/b": b"changed"}
+    assert not receipts.exists()
+    again = publish(store, dest, delete=True, limit="100%", encode_names=encode)
+    assert {key for key, action in again.actions().items() if action == "deleted"} == gone
+    assert set(current(dest)) == {"x/b", "x/y/c"} | ({"e%41"} - gone)
+    store.gets.clear()
+    assert publish(store, dest, encode_names=encode).summary.skipped == len(current(dest))
+    assert store.gets == []
+
+
+def test_a_release_that_is_taken_up_and_stopped_begins_anew(store, dest):
+    publish(store, dest)
+    (receipts,) = (dest / ".s3pull/releases").glob("*/receipts.db")
+    receipts.unlink()
+    store.delete("a")
+    store.put("x/b", b"changed")
+    store.faults.append(lambda *_: ("error", ServiceError("down")))
+    assert publish(store, dest).error is None
+    assert releases(dest) == ["000001"]
+    store.faults.clear()
+    assert publish(store, dest).error is None
+    assert current(dest) == {"a": b"a" * 10, "x/b": b"changed", "x/y/c": b"x/y/c" * 10}
+
+
 def test_plain_and_published_do_not_mix(store, dest, tmp_path):
     publish(store, dest)
     assert isinstance(mirror(store, dest).error, UsageError)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from s3pull.errors import S3pullError
+from s3pull.errors import DiskError, Locked
 from s3pull.local.directory import FileStat
 from s3pull.local.journals import Journal
-from s3pull.local.mirror import UNPROVEN, State
+from s3pull.local.mirror import PUBLISH, UNPROVEN, State
 from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, Receipt, RemoteObject
 
@@ -62,14 +62,18 @@ class Ledger:
 def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Iterator[Ledger | None]:
     """For `get` into `tree`: the receipts that a mirror of the same bucket there has, and a journal to add to them.
 
-    None where nobody keeps receipts. Receipts that cannot be read just now (a sync is at work, damage) are as none:
-    then files are compared by their content.
+    None where nobody keeps receipts, or only of releases, in which `get` does nothing. Receipts that a sync is just
+    writing are as none: then files are compared by their content. Raises ReceiptsError (damaged) and UsageError (of a
+    newer version): without them an edited file would look like an old one.
     """
     state = State.open(tree, create=False)
-    if state is None:
+    mirror = state.mirror() if state is not None else None
+    if state is None or (mirror is not None and mirror.layout == PUBLISH):
         yield None
         return
-    receipts, root = _readable(state, bucket, endpoint)
+    known = mirror is not None and (mirror.bucket, mirror.endpoint) == (bucket, endpoint)
+    receipts = _readable(state) if known else None
+    root = mirror.root if mirror is not None else ""
     journal = Journal(state, bucket, endpoint) if not dry_run else None
 
     def find(key: str) -> Receipt | None:
@@ -77,7 +81,7 @@ def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Itera
             return None
         try:
             return receipts.find(key[len(root) :])
-        except S3pullError:
+        except Locked:
             return None
 
     try:
@@ -89,13 +93,14 @@ def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Itera
             journal.close()
 
 
-def _readable(state: State, bucket: str, endpoint: str) -> tuple[Receipts | None, str]:
-    from s3pull.local.receipts import Receipts  # SQLite, which most runs do not need
+def _readable(state: State) -> Receipts | None:
+    from s3pull.local.receipts import Receipts, ReceiptsError, missing  # SQLite, which most runs do not need
 
+    if missing(state.receipts_path()):
+        return None
     try:
-        mirror = state.mirror()
-        if mirror is None or (mirror.bucket, mirror.endpoint) != (bucket, endpoint):
-            return None, ""
-        return Receipts.open(state.receipts_path(), read_only=True), mirror.root
-    except S3pullError:
-        return None, ""
+        return Receipts.open(state.receipts_path(), read_only=True)
+    except ReceiptsError:
+        raise
+    except (Locked, DiskError):  # in use; or a killed sync left a transaction that only a writer can roll back
+        return None

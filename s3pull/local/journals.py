@@ -34,35 +34,43 @@ _SCHEMA = 1
 
 
 class Journal:
-    """One process's journal; any thread may write. Receipts' keys are whole ones here, not relative to a root."""
+    """One process's journal; any thread may write. Receipts' keys are whole ones here, not relative to a root.
+
+    The file is made when there is something to say: a process that does nothing may do it where nothing can be written.
+    """
 
     def __init__(self, state: State, bucket: str, endpoint: str) -> None:
         self._directory = state.directory
         self._name = _PREFIX + owner.part_name()
-        self._fd = state.directory.append(self._name)
+        self._head = {"schema": _SCHEMA, "bucket": bucket, "endpoint": endpoint}
+        self._fd: int | None = None
         self._lock = threading.Lock()
-        self._put({"schema": _SCHEMA, "bucket": bucket, "endpoint": endpoint})
 
     def write(self, receipt: Receipt) -> None:
         """A file is whole and durable. Raises DiskError."""
-        self._put(list(receipt))
+        with self._lock:
+            if self._fd is None:
+                self._fd = self._directory.append(self._name)
+                self._put(self._fd, self._head)
+            self._put(self._fd, list(receipt))
 
     def close(self) -> None:
         """Write the last line. Raises DiskError."""
+        if self._fd is None:
+            return
         try:
-            self._put(_END)
+            self._put(self._fd, _END)
             sync_file(self._fd, self._directory.path(self._name))
         finally:
             os.close(self._fd)
 
-    def _put(self, record: object) -> None:
+    def _put(self, fd: int, record: object) -> None:
         line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
-        with self._lock:
-            try:
-                if os.write(self._fd, line) != len(line):
-                    os.write(self._fd, b"\n")  # torn by a full disk: the next line is whole again
-            except OSError as error:
-                raise data_error(error, f"cannot write {self._directory.path(self._name)!r}") from error
+        try:
+            if os.write(fd, line) != len(line):
+                os.write(fd, b"\n")  # torn by a full disk: the next line is whole again
+        except OSError as error:
+            raise data_error(error, f"cannot write {self._directory.path(self._name)!r}") from error
 
 
 def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:

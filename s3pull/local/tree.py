@@ -129,9 +129,14 @@ class Tree:
     def folds(self) -> bool:
         """Whether two names that differ in case or Unicode form are one file. Creates and removes a file, once.
 
-        Where nothing may be written (not `create`) the platform tells.
+        Where nothing may be written (not `create`), or nothing can be, the platform tells.
         """
-        return self.probed.folds if self._create else sys.platform in ("darwin", "win32")
+        try:
+            if self._create:
+                return self.probed.folds
+        except DiskError:  # who has something to write will be told
+            pass
+        return sys.platform in ("darwin", "win32")
 
     @property
     def probed(self) -> Probe:

@@ -618,6 +618,16 @@ def test_get_writes_what_the_next_sync_takes_up(here):
     assert here.files()["a"] == b"newer than the edit"
 
 
+def test_get_keeps_no_journal_that_says_nothing_or_that_nobody_reads(here):
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    assert here.get(here.source, "m").exit == 0
+    assert here.nothing_stray()
+    assert here("sync", here.source, "p", "--publish").exit == 0
+    assert here.get(here.source, "p").exit == 0
+    assert journals_in(here.cwd / "p") == []
+
+
 @pytest.mark.parametrize("names", [("sub/b", "m/"), ("sub/b", "m/other"), ("sub/", "m")])
 def test_get_to_another_place_is_no_receipt_of_the_mirrors_file(here, names):
     """A file that `get` put elsewhere in the folder says nothing of the path that the mirror has for that object."""

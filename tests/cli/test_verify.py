@@ -281,9 +281,13 @@ def test_where_nothing_may_be_written(here, layout, monkeypatch):
         done = here("verify", "m", "--json")
         repair = here("verify", "m", "--repair")
         sync = here.sync(*layout)
+        here.put("b", b"other")
+        get = here.get(here.source, "m", "--exclude", "a", "--exclude", "b")
+        unwritten = here.get(here.source + "b", "m/")
     assert (done.exit, told(done.out)) == (6, {"a": ("failed", "edited")})
     assert repair.exit == 5
     assert sync.exit == 5
+    assert (get.exit, unwritten.exit) == (0, 5)
     assert "read-only" in sync.err.lower()
     assert "hint" in sync.err
     assert snapshot(here.folder) == before

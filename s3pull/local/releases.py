@@ -3,10 +3,12 @@
     DEST/current                        a link to .s3pull/releases/N/tree
     DEST/.s3pull/releases/N/tree        one release; N is 000012-20261125T140932Z: its number, and when it was published
     DEST/.s3pull/releases/N/receipts.db its receipts
+    DEST/.s3pull/releases/N/published   there if `current` ever led to it; its time: since when it no longer does
     DEST/.s3pull/staging/               the same of the release that is being built
 
-A release is complete, durable and under its name before `current` leads to it, and is never written to again: files
-that did not change are second names of the release before (hard links), or copies where the file system has no links.
+A release is complete, durable and under its name before `current` leads to it, and its tree is never written to again:
+files that did not change are second names of the release before (hard links), or copies where the file system has no
+links. Who leads `current` back to an older release by hand loses none: only one that was never published is built on.
 
 What is not done here: which files belong in a release.
 """
@@ -33,7 +35,7 @@ from s3pull.local.oserrors import data_error, name_error
 from s3pull.local.tree import Tree
 
 CURRENT = "current"
-_RELEASES, _STAGING, _TREE = "releases", "staging", "tree"
+_RELEASES, _STAGING, _TREE, _PUBLISHED = "releases", "staging", "tree", "published"
 _NAME = re.compile(r"(\d{6,12})-(\d{8}T\d{6}Z)")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -103,6 +105,9 @@ class Releases:
 
     def begin(self) -> bool:
         """Make room for the next release; True where an earlier run left one half built. Raises DiskError."""
+        current = self.current()
+        if current is not None and not self._was_published(current):  # its process died just after the swap
+            self._note_published(current, time.time())
         self._take_back()
         tree = self._path / _STAGING / _TREE
         resumed = tree.is_dir()
@@ -118,7 +123,7 @@ class Releases:
         current = self.current()
         number = current.number if current is not None else -1
         for release in self.all():
-            if release.number > number:
+            if release.number > number and not self._was_published(release):
                 if (self._path / _STAGING).exists():
                     self._remove(release)
                 else:
@@ -136,6 +141,7 @@ class Releases:
         `check` is called before each step and raises where this run may not go on. Raises DiskError.
         """
         self._sync_staging()
+        before = self.current()
         number = max((release.number for release in self.all()), default=0) + 1
         now = clock()
         release = Release(f"{number:06d}-{time.strftime(_STAMP, time.gmtime(now))}", number, now)
@@ -160,7 +166,30 @@ class Releases:
                 raise name_error(error, f"cannot replace {CURRENT!r}") from error
             raise
         self._sync(self._dest.root)
+        for swapped in (before, release):
+            if swapped is not None and self._of(swapped).is_dir():
+                self._note_published(swapped, now)
         return release
+
+    def _was_published(self, release: Release) -> bool:
+        return (self._of(release) / _PUBLISHED).exists()
+
+    def _note_published(self, release: Release, now: float) -> None:
+        """`current` leads to `release`, or did until `now`."""
+        note = self._of(release) / _PUBLISHED
+        try:
+            note.touch()
+            os.utime(note, (now, now))
+            self._sync(note.parent)
+        except OSError as error:
+            raise name_error(error, f"cannot write {str(note)!r}") from error
+
+    def _left(self, release: Release, successor: Release) -> float:
+        """When `current` went on from `release`, as far as is known: its successor came, or it was led back to it."""
+        try:
+            return max(successor.published, (self._of(release) / _PUBLISHED).stat().st_mtime)
+        except OSError:
+            return successor.published
 
     def prune(
         self, keep: int, grace: float, check: Callable[[], None], *, clock: Callable[[], float] = time.time
@@ -179,7 +208,7 @@ class Releases:
         removed = 0
         for release, successor in pairwise(old):
             newer = sum(other.number > release.number for other in old)
-            if newer >= max(2, keep) and now - successor.published >= grace:
+            if newer >= max(2, keep) and now - self._left(release, successor) >= grace:
                 check()
                 self._remove(release)
                 removed += 1

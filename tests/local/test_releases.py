@@ -93,6 +93,41 @@ def test_a_release_that_was_named_and_never_led_to_is_built_on(releases):
     assert [release.number for release in releases.all()] == [1]
 
 
+def lead_back(tmp_path, to):
+    (tmp_path / "current").unlink()
+    if to is not None:
+        (tmp_path / "current").symlink_to(f".s3pull/releases/{to.name}/tree")
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_who_leads_current_back_loses_no_release(releases, tmp_path, back):
+    now = [1_700_000_000.0]
+    first, *_ = [build(releases, lambda: now[0], a=str(number)) for number in range(3)]
+    now[0] += 5000
+    lead_back(tmp_path, first if back else None)
+    assert releases.begin() is False
+    releases.drop_staging()
+    assert [release.number for release in releases.all()] == [1, 2, 3]
+    fourth = build(releases, lambda: now[0], a="4")
+    assert fourth.number == 4
+    # whoever resolved `current` before that reads the first one: it was left just now
+    assert releases.prune(2, 60.0, nothing, clock=lambda: now[0]) == (1 if back else 2)
+    assert [release.number for release in releases.all()] == ([1, 3, 4] if back else [3, 4])
+    now[0] += 61
+    releases.prune(2, 60.0, nothing, clock=lambda: now[0])
+    assert [release.number for release in releases.all()] == [3, 4]
+
+
+def test_a_release_whose_process_died_just_after_the_swap_was_published(releases, tmp_path):
+    first, second = build(releases, a="1"), build(releases, a="2")
+    (releases.tree_path(second).parent / "published").unlink()
+    releases.begin()
+    releases.drop_staging()
+    lead_back(tmp_path, first)
+    releases.begin()
+    assert [release.number for release in releases.all()] == [1, 2]
+
+
 @pytest.fixture
 def pair(tmp_path):
     (tmp_path / "old").mkdir()

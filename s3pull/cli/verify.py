@@ -76,7 +76,8 @@ def _run(order: VerifyOrder, opened: OpenSource | None, out: Output) -> int:
     summary = with_access(run.summary(error), opened)
     if error is not None:
         out.error(error)
-    done = _told(run, summary.downloaded + summary.resumed, summary.failed, summary.seconds)
+    wrong = summary.failed + summary.refused - run.unfetchable
+    done = _told(run, summary.downloaded + summary.resumed, wrong, summary.seconds)
     out.summary(summary, text=done if error is None else None)
     return summary.exit
 
@@ -87,4 +88,5 @@ def _told(run: Verify, repaired: int, wrong: int, seconds: float) -> str:
 
     line = f"{counted(run.count, 'file')}, {human_size(run.bytes)} read in {human_span(seconds)}: "
     words = [f"{count:,} {word}" for count, word in ((repaired, "repaired"), (wrong, "wrong")) if count]
-    return line + (", ".join(words) or "all right")
+    line += ", ".join(words) or "all right"
+    return line + (f"; {counted(run.unfetchable, 'object')} cannot be fetched" if run.unfetchable else "")

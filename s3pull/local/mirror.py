@@ -38,7 +38,8 @@ class Mirror(NamedTuple):
     """Which source a destination mirrors.
 
     `root` is the key prefix that is cut off; `endpoint` the host of a service that is not AWS, '' for AWS. `source` is
-    as it was typed, for people and for `verify --repair`.
+    as it was typed, for people and for `verify --repair`. `locked` and `filters` (an include, or not; the pattern) are
+    what the last sync was told: `verify` expects no more than that would do.
     """
 
     bucket: str
@@ -47,6 +48,8 @@ class Mirror(NamedTuple):
     source: str
     layout: str = PLAIN
     encode_names: bool = False
+    locked: bool = False
+    filters: tuple[tuple[bool, str], ...] = ()
 
     def same_source(self, other: Mirror) -> bool:
         """Whether both mean the same objects at the same paths."""
@@ -87,7 +90,11 @@ class State:
             facts = [said[name] for name in ("bucket", "endpoint", "root", "source", "layout")]
             if schema != _SCHEMA or not all(isinstance(fact, str) for fact in facts):
                 raise ValueError("not in the form of a source")
-            return Mirror(*facts)._replace(encode_names=bool(said.get("encode_names")))
+            return Mirror(*facts)._replace(
+                encode_names=bool(said.get("encode_names")),
+                locked=bool(said.get("locked")),
+                filters=tuple((bool(include), str(pattern)) for include, pattern in said.get("filters", ())),
+            )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DiskError(
                 f"cannot read {str(self.path / _SOURCE)!r}: it is damaged",
@@ -129,8 +136,16 @@ class State:
 
 
 def another_source(dest: Path, now: Mirror, before: Mirror) -> UsageError:
-    """The refusal of a source in a destination that mirrors another."""
+    """The refusal of a source in a destination that mirrors another.
+
+    What was typed may be the same: then it is told where it led to.
+    """
+    was, wants = before.source, now.source
+    if was == wants and (before.bucket, before.root) != (now.bucket, now.root):
+        was, wants = (f"{one.source} (s3://{one.bucket}/{one.root})" for one in (before, now))
+    if before.endpoint != now.endpoint:
+        was, wants = (f"{text} at {one.endpoint or 'AWS'}" for text, one in ((was, before), (wants, now)))
     return UsageError(
-        f"{str(dest)!r} mirrors {before.source}, not {now.source}",
+        f"{str(dest)!r} mirrors {was}, not {wants}",
         hint=f"choose another DEST; or remove {str(dest / FOLDER)!r}, so that it forgets (files stay)",
     )

@@ -106,7 +106,9 @@ class Releases:
     def begin(self) -> bool:
         """Make room for the next release; True where an earlier run left one half built. Raises DiskError."""
         current = self.current()
-        if current is not None and not self._was_published(current):  # its process died just after the swap
+        if (
+            current is not None and self._of(current).is_dir() and not self._was_published(current)
+        ):  # its process died just after the swap
             self._note_published(current, time.time())
         self._take_back()
         tree = self._path / _STAGING / _TREE

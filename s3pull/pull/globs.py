@@ -108,15 +108,22 @@ class Filters:
     | include      | out             | in                       | out                      |
     | exclude      | in              | in                       | out                      |
 
-    Patterns are relative to the source; one without `/` matches the basename at any depth.
+    Patterns are relative to the source; one without `/` matches the basename at any depth. Raises UsageError on one
+    that makes no sense.
     """
 
     def __init__(self, rules: Sequence[tuple[bool, str]] = ()) -> None:
+        #: as they were given
+        self.rules = tuple(rules)
         self._default = not (rules and rules[0][0])
         self._rules = [(include, self._predicate(pattern)) for include, pattern in reversed(rules)]
 
     @staticmethod
     def _predicate(pattern: str) -> Callable[[str], bool]:
+        if not pattern:
+            raise UsageError(
+                "an empty pattern matches nothing", hint="give --include and --exclude a pattern, or leave it out"
+            )
         return matcher(pattern if "/" in pattern else f"**/{pattern}")
 
     def __bool__(self) -> bool:

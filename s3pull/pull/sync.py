@@ -148,7 +148,10 @@ class Sync:
         order = self._order
         pages = self._find()
         layout = PUBLISH if order.publishing is not None else PLAIN
-        mirror = Mirror(order.bucket, order.endpoint, self._root, order.spec.text, layout, order.encode_names)
+        mirror = Mirror(
+            *(order.bucket, order.endpoint, self._root, order.spec.text, layout, order.encode_names),
+            *(order.locked is not None, order.filters.rules),
+        )
         before = state.mirror() if state is not None else None
         if before is not None:
             _check_mirror(order.dest, mirror, before)

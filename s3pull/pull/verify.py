@@ -10,7 +10,8 @@
 | otherwise                      | otherwise    | edited |
 | (its receipt has no checksum)  |              | right as far as size and time tell |
 
-With `remote` each receipt is also held against the source: changed, gone or new there means that a sync is due.
+With `remote` each receipt is also held against the source: changed, gone or new there means that a sync is due. What
+the last sync was told to leave out, or cannot fetch (archived, a name that cannot be), is not wrong.
 """
 
 from __future__ import annotations
@@ -30,17 +31,20 @@ from s3pull.local.mirror import PUBLISH, Mirror, State
 from s3pull.local.receipts import Brief, Receipts
 from s3pull.local.releases import Releases
 from s3pull.local.runlock import RunLock
+from s3pull.local.sweep import Sweep
 from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, Receipt, RemoteObject
 from s3pull.pull.changes import Changes
 from s3pull.pull.compare import Ahead, Disordered, compare
 from s3pull.pull.crew import Task, Worker
+from s3pull.pull.globs import Filters
 from s3pull.pull.ledger import Ledger
 from s3pull.pull.progress import Meter
 from s3pull.pull.puller import Choices, Item, Puller
 from s3pull.pull.scope import extent
 from s3pull.pull.source import SourceSpec
 from s3pull.pull.standing import content_of, receipt_checksum
+from s3pull.pull.survey import survey
 from s3pull.pull.transfer import Transfer
 from s3pull.remote.store import Store
 
@@ -98,6 +102,8 @@ class Verify:
         self._source = ""
         self._root = ""
         self._wrong = 0
+        #: objects of the source that no sync could fetch
+        self.unfetchable = 0
         self.count = 0
         self.bytes = 0
 
@@ -118,7 +124,7 @@ class Verify:
                 journals.merge(state, mirror, tree, receipts)
             broken = [receipt for receipt in self._look(tree, receipts) if order.repair]
             if order.remote and self._opened is not None and mirror is not None:
-                self._compare(self._opened, mirror, receipts)
+                self._compare(self._opened, mirror, tree, receipts)
             if broken:
                 assert mirror is not None
                 self._repair(tree, receipts, mirror, broken)
@@ -215,7 +221,7 @@ class Verify:
 
     # --- against the source ---------------------------------------------------------------------------------
 
-    def _compare(self, opened: Opened, mirror: Mirror, receipts: Receipts) -> None:
+    def _compare(self, opened: Opened, mirror: Mirror, tree: Tree, receipts: Receipts) -> None:
         now: list[Brief] = []
 
         def remembered() -> Iterator[Brief]:
@@ -227,14 +233,25 @@ class Verify:
             return (now[0].size, now[0].mtime_ns)
 
         there = extent(opened.store, opened.spec, opened.prefix)
+        filters = Filters(mirror.filters)
         with Changes() as changes:
-            pages: Iterable[list[RemoteObject]] = Ahead(there.pages(opened.store))
+
+            def against(pages: Iterable[list[RemoteObject]]) -> None:
+                scope = filters.wants if filters else None
+                compare(pages, mirror.root, remembered(), as_receipted, changes, belongs=there.belongs, scope=scope)
+
             try:
-                compare(pages, mirror.root, remembered(), as_receipted, changes, belongs=there.belongs)
+                against(Ahead(there.pages(opened.store)))
             except Disordered:
                 changes.clear()
-                pages = changes.in_order(there.pages(opened.store))
-                compare(pages, mirror.root, remembered(), as_receipted, changes, belongs=there.belongs)
+                against(changes.in_order(there.pages(opened.store)))
+            survey(
+                *(changes, mirror.root, receipts.briefs, Sweep(tree).look),
+                folds=tree.folds,
+                encode=mirror.encode_names,
+                delete=False,
+                refuse=self._cannot_be_had,
+            )
             hint = "s3pull sync brings this folder up to date"
             for row in changes.wanted():
                 how = "was replaced at the source" if row.known else "is new at the source"
@@ -245,40 +262,53 @@ class Verify:
                 receipt = Receipt(*gone[:4], "")
                 self._fail(receipt, Broken(gone.path, "is gone at the source", Reason.GONE, hint, gone.key))
 
+    def _cannot_be_had(self, pin: RemoteObject, path: str | None, error: S3pullError) -> None:
+        """A sync would refuse it, too. It is told, but nothing here is wrong."""
+        self.unfetchable += 1
+        self.transfer.tally.counts[Action.REFUSED] += 1
+        self._emit(ObjectEvent(Action.REFUSED, pin.key, path, pin.size, etag=pin.etag, reason=error.reason))
+
     # --- mending --------------------------------------------------------------------------------------------
 
     def _repair(self, tree: Tree, receipts: Receipts, mirror: Mirror, broken: list[Receipt]) -> None:
-        """Fetch what is broken. In a release only the very object that it was built of: it must not become a mix."""
+        """Fetch what is broken.
+
+        In a release only the very object that it was built of: it must not become a mix. And of a locked mirror only
+        the very version that was locked.
+        """
         assert self._opened is not None
         files = [receipt for receipt in broken if not receipt.folder]
+        counts = self.transfer.tally.counts
+        before = counts[Action.FAILED] + counts[Action.REFUSED]
         receipts.on_error = self.transfer.stop
         ledger = Ledger(mirror.root, lambda _: None, receipts.record)
         with self.transfer.open(tree, ledger) as puller:
-            exact = mirror.layout == PUBLISH
             for receipt in broken:
                 if receipt.folder:
                     marker = RemoteObject(mirror.root + receipt.key, 0, receipt.etag, receipt.modified)
                     puller.make_directory(marker, receipt.path[:-1])
-            self.transfer.work([[_mending(puller, receipt, mirror.root, exact=exact)] for receipt in files])
-        self._wrong += self.transfer.tally.counts[Action.FAILED] + self.transfer.tally.counts[Action.REFUSED]
+            self.transfer.work([[_mending(puller, receipt, mirror)] for receipt in files])
+        self._wrong += counts[Action.FAILED] + counts[Action.REFUSED] - before
 
 
-def _mending(puller: Puller, receipt: Receipt, root: str, *, exact: bool) -> Task:
-    key = root + receipt.key
+def _mending(puller: Puller, receipt: Receipt, mirror: Mirror) -> Task:
+    key = mirror.root + receipt.key
     folder, _, name = receipt.path.rpartition("/")
+    exact = mirror.locked or mirror.layout == PUBLISH
+    version = receipt.version_id if mirror.locked else None
 
     def task(worker: Worker) -> None:
         pin = RemoteObject(key, receipt.size, receipt.etag, receipt.modified)
         try:
-            now = puller.store.head(key, checksum=True)
+            now = puller.store.head(key, version_id=version, checksum=True)
             if exact and (now.etag, now.size) != (receipt.etag, receipt.size):
-                raise ObjectChanged(
-                    f"{key} was replaced since this release was built", hint="s3pull sync --publish builds a new one"
-                )
+                since = "it was locked" if mirror.locked else "this release was built"
+                how = "s3pull lock makes a new manifest" if mirror.locked else "s3pull sync --publish builds a new one"
+                raise ObjectChanged(f"{key} was replaced since {since}", hint=how)
         except S3pullError as error:
             puller.failed(pin, receipt.path, error)
             return
-        puller.task([Item(now, folder, name, exact=exact)])(worker)
+        puller.task([Item(now, folder, name, version, exact=exact)])(worker)
 
     return task
 

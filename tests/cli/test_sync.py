@@ -142,6 +142,9 @@ def test_a_file_that_was_removed_here_needs_no_deletion(here):
     [
         (["--max-delete", "5"], "--max-delete says how much --delete may remove"),
         (["--delete", "--max-delete", "101%"], "'101%': not a number of files"),
+        (["--exclude", ""], "an empty pattern matches nothing"),
+        (["--include", "*", "--include", ""], "an empty pattern matches nothing"),
+        (["--exclude", "[a"], "has no end"),
         (["--delete", "--max-delete", "-1"], "max-delete"),
         (["--keep", "3"], "--keep and --grace go with --publish"),
         (["--publish", "--keep", "1"], "--keep"),
@@ -306,6 +309,19 @@ def test_another_source_is_refused(here):
     shutil.rmtree(here.folder / ".s3pull")
     assert here("sync", "s3://data/in/sub/", "m", "--delete").exit == 0
     assert here.files() == {"a": b"1", "sub/b": b"2", "b": b"2"}
+
+
+def test_the_same_words_for_another_source_are_told_apart(here, monkeypatch):
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    note = here.folder / ".s3pull/source.json"
+    said = json.loads(note.read_text())
+    note.write_text(json.dumps({**said, "endpoint": "s3.example"}))
+    done = here.sync()
+    assert done.exit == 2
+    assert f"'m' mirrors s3://data/in/ at s3.example, not s3://data/in/ at {said['endpoint'] or 'AWS'}" in done.err
+    note.write_text(json.dumps({**said, "bucket": "old"}))
+    assert "'m' mirrors s3://data/in/ (s3://old/in/), not s3://data/in/ (s3://data/in/)" in here.sync().err
 
 
 def test_receipts_of_an_unknown_source_are_not_believed(here):

@@ -182,6 +182,60 @@ def test_against_the_source(here):
     assert here.nothing_stray()
 
 
+def test_what_no_sync_would_fetch_is_not_wrong(here):
+    here.put("a.csv", b"bytes")
+    here.put("b.txt", b"bytes")
+    here.put("cold.csv", b"bytes", storage_class="GLACIER")
+    here.put("../evil.csv", b"bytes")
+    assert here.sync("--include", "*.csv").exit == 3
+    done = here("verify", "m", "--remote", "--json")
+    assert told(done.out) == {"cold.csv": ("refused", "archived"), "in/../evil.csv": ("refused", "unsafe-name")}
+    assert (done.exit, summary(done.out)["failed"]) == (0, 0)
+    text = here("verify", "m", "--remote")
+    assert (text.exit, text.err.count("\n")) == (0, 1)
+    assert text.err.endswith("all right; 2 objects cannot be fetched\n")
+    here.put("c.csv", b"new")
+    assert told(here("verify", "m", "--remote", "--json").out)["c.csv"] == ("failed", "new")
+    assert here.sync("--include", "*.csv", "--include", "*.txt").exit == 3
+    here.delete("b.txt")
+    assert told(here("verify", "m", "--remote", "--json").out)["b.txt"] == ("failed", "gone")
+
+
+def test_what_is_archived_by_now_is_not_repaired_and_not_right(here):
+    here.put("a", b"bytes")
+    assert here.sync().exit == 0
+    here.put("a", b"bytes", storage_class="GLACIER")
+    (here.folder / "a").write_bytes(b"edited")
+    done = here("verify", "m", "--repair")
+    assert done.exit != 0
+    assert "all right" not in done.err
+    assert done.err.splitlines()[-1].endswith(": 1 wrong")
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("layout", [[], ["--publish"]], ids=["plain", "published"])
+def test_a_locked_mirror_is_repaired_with_what_was_locked(here, layout, versioned):
+    here.aws.store.buckets["data"].versioning = versioned
+    here.put("a", b"bytes")
+    (here.cwd / "manifest").write_text(here("lock", here.source).out)
+    here.put("a", b"newer")
+    if not versioned:
+        here.put("a", b"bytes")
+    assert here("sync", "--locked", "manifest", "m", *layout).exit == 0
+    here.put("a", b"newer")
+    file = here.folder / ("current/a" if layout else "a")
+    file.write_bytes(b"edited")
+    done = here("verify", "m", "--repair", "--json")
+    if versioned:
+        assert (done.exit, file.read_bytes()) == (0, b"bytes")
+        assert here("verify", "m").exit == 0
+    else:
+        assert done.exit != 0
+        assert told(done.out) == {"a": ("failed", "changed")}
+        assert "was replaced since it was locked" in done.out
+        assert file.read_bytes() == b"edited"
+
+
 def test_a_published_folder(here):
     here.put("a", b"bytes")
     here.put("b", b"bytes")

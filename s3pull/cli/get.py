@@ -18,6 +18,7 @@ from s3pull.errors import DiskError, NothingThere, UsageError
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
     from s3pull.cli.wiring import OpenSource
+    from s3pull.pull.globs import Filters
     from s3pull.pull.source import Dest as ParsedDest
 
 app = new_app()
@@ -73,9 +74,11 @@ def get(
     """
     from s3pull.cli.render import Output
     from s3pull.cli.wiring import open_source
+    from s3pull.pull.globs import Filters
     from s3pull.pull.source import Into, parse_dest, parse_source
 
     files.check()
+    rules = Filters(filters.rules)
     spec = parse_source(source)
     if files.from_file is not None and spec.path and not spec.path.endswith("/"):
         raise UsageError("--from-file takes keys below a tree", hint=f"end the source in /: {source}/")
@@ -86,7 +89,7 @@ def get(
         if target.into is Into.STDOUT:
             return _to_stdout(opened, files, transfer, out)
         with _lines(files.from_file) as lines:
-            return _to_files(opened, target, files, lines, filters, transfer, out)
+            return _to_files(opened, target, files, lines, rules, transfer, out)
 
 
 def _check_folder(target: ParsedDest) -> None:
@@ -101,20 +104,19 @@ def _to_files(
     target: ParsedDest,
     files: GetChoice,
     lines: Iterator[str] | None,
-    filters: FilterChoice,
+    rules: Filters,
     transfer: TransferChoice,
     out: Output,
 ) -> int:
     from s3pull.cli.running import MOST_CONNECTIONS, choices, conclude, endpoint_host
     from s3pull.pull.get import Get, Order
-    from s3pull.pull.globs import Filters
 
     order = Order(
         spec=opened.spec,
         dest=target,
         prefix=opened.prefix,
         choices=choices(transfer, overwrite=files.overwrite, no_clobber=files.no_clobber, dry_run=files.dry_run),
-        filters=Filters(filters.rules),
+        filters=rules,
         encode_names=transfer.encode_names,
         version_id=files.version_id,
         lines=lines,

@@ -59,10 +59,11 @@ def lock(
     from s3pull.pull.manifest import end_record, head_record, object_record
 
     out = Output(output)
+    rules = Filters(filters.rules)
     then = datetime.fromtimestamp(lock.as_of, UTC).isoformat() if lock.as_of is not None else None
     count = size = 0
     with open_source(access, source, out) as opened:
-        run = Lock(opened.store, opened.spec, opened.prefix, filters=Filters(filters.rules), as_of=lock.as_of)
+        run = Lock(opened.store, opened.spec, opened.prefix, filters=rules, as_of=lock.as_of)
         out.record(head_record(opened.spec.text, opened.access.bucket, run.root, then))
         for found in run.objects():
             count += 1

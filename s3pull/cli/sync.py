@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from s3pull.cli.render import Output
     from s3pull.cli.wiring import OpenSource
     from s3pull.objects import Access
+    from s3pull.pull.globs import Filters
     from s3pull.pull.guard import Limit
     from s3pull.pull.manifest import Manifest
 
@@ -117,27 +118,29 @@ def sync(
     """
     from s3pull.cli.render import Output
     from s3pull.cli.wiring import open_source
+    from s3pull.pull.globs import Filters
 
     sync.check()
     manifest = _manifest(sync.locked)
+    rules, limit = Filters(filters.rules), _limit(sync.max_delete)
     source, dest = _places(source, dest, manifest)
     folder = _folder(dest)
     out = Output(output)
     with open_source(access, source, out, limit_rate=transfer.limit_rate) as opened:
-        return _run(opened, folder, sync, filters, transfer, manifest, out)
+        return _run(opened, folder, sync, rules, limit, transfer, manifest, out)
 
 
 def _run(
     opened: OpenSource,
     folder: Path,
     sync: SyncChoice,
-    filters: FilterChoice,
+    rules: Filters,
+    limit: Limit | None,
     transfer: TransferChoice,
     manifest: Manifest | None,
     out: Output,
 ) -> int:
     from s3pull.cli.running import MOST_CONNECTIONS, choices, conclude, endpoint_host
-    from s3pull.pull.globs import Filters
     from s3pull.pull.publish import Publishing
     from s3pull.pull.sync import Sync, SyncOrder, Voice
 
@@ -150,10 +153,10 @@ def _run(
         endpoint=endpoint_host(opened),
         prefix=opened.prefix,
         choices=choices(transfer, dry_run=sync.dry_run, mirror=True, strict=sync.publish),
-        filters=Filters(filters.rules),
+        filters=rules,
         encode_names=transfer.encode_names,
         delete=sync.delete,
-        max_delete=_limit(sync.max_delete),
+        max_delete=limit,
         publishing=Publishing(sync.keep or 2, sync.grace if sync.grace is not None else _GRACE)
         if sync.publish
         else None,

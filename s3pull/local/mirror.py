@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,6 +134,48 @@ class State:
                 return file.read(_LONGEST)
         except OSError as error:
             raise data_error(error, f"cannot read {self.directory.path(name)!r}") from error
+
+
+class Beginning:
+    """What a run into `dest` makes before it knows that there is anything to mirror. Both calls are exits of contexts:
+    when an error leaves them, and no source was noted, what was made is taken back."""
+
+    def __init__(self, dest: Path) -> None:
+        self._state = dest / FOLDER
+        self._made = [folder for folder in (self._state, dest, *dest.parents) if not folder.exists()]
+
+    def forget(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Remove receipts of nothing. While the run lock is held: nobody else uses them."""
+        if kind is not None and self._state in self._made and not (self._state / _SOURCE).exists():
+            for name in (RECEIPTS, RECEIPTS + "-journal"):
+                with suppress(OSError):
+                    (self._state / name).unlink()
+
+    def leave(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Remove the folders, as far as nothing is in them."""
+        for folder in self._made if kind is not None else ():
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def check_mirror(dest: Path, now: Mirror, before: Mirror) -> None:
+    """Raise UsageError where `dest` is mirrored from another source, or otherwise."""
+    if not now.same_source(before):
+        raise another_source(dest, now, before)
+    if now.layout != before.layout:
+        how, again = ("in place", "without") if now.layout == PUBLISH else ("by releases", "with")
+        raise UsageError(
+            f"{str(dest)!r} is mirrored {how}",
+            hint=f"sync it {again} --publish as before, or choose another DEST",
+        )
+
+
+def unknown_source(dest: Path) -> UsageError:
+    """The refusal of receipts that may be of another source."""
+    return UsageError(
+        f"{str(dest)!r} has receipts, and nothing says of which source",
+        hint=f"remove {str(dest / FOLDER)!r}: files that are right are taken up by their checksums, not downloaded",
+    )
 
 
 def another_source(dest: Path, now: Mirror, before: Mirror) -> UsageError:

@@ -20,10 +20,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from s3pull.errors import DeadlineReached, NameRefused, NothingThere, S3pullError, UsageError
+from s3pull.errors import DeadlineReached, NameRefused, NothingThere, S3pullError
 from s3pull.events import Action, ObjectEvent, Preflight, Reason, Summary
 from s3pull.local import expected, journals
-from s3pull.local.mirror import FOLDER, PLAIN, PUBLISH, Mirror, State, another_source
+from s3pull.local.mirror import PLAIN, PUBLISH, Beginning, Mirror, State, check_mirror, unknown_source
 from s3pull.local.names import local_path
 from s3pull.local.parts import sweep
 from s3pull.local.receipts import Brief, Expected, Receipts
@@ -116,6 +116,8 @@ class Sync:
         with ExitStack() as stack:
             stack.enter_context(self.transfer.deadline(order.deadline, late))
             durable = order.choices.durable
+            beginning = Beginning(order.dest)
+            stack.push(beginning.leave)
             tree = stack.enter_context(Tree(order.dest, create=not order.choices.dry_run, durable=durable))
             state = State.open(tree, create=not order.choices.dry_run)
             try:
@@ -129,6 +131,7 @@ class Sync:
                             stopped=lambda: self.transfer.crew.stopping,
                         )
                     )
+                    stack.push(beginning.forget)
                 self._mirror(tree, state, lock)
                 if state is not None and lock is not None:
                     sweep(state.directory)
@@ -154,13 +157,19 @@ class Sync:
         )
         before = state.mirror() if state is not None else None
         if before is not None:
-            _check_mirror(order.dest, mirror, before)
+            alone = order.prefix + order.spec.fixed  # the root, were it an object
+            if self._root != alone and before.source == mirror.source and before[:3] == (*mirror[:2], alone):
+                raise NothingThere(
+                    f"nothing at {mirror.source}: the object that {str(order.dest)!r} mirrors is gone",
+                    hint="the file stays; remove it by hand if nobody needs it",
+                )
+            check_mirror(order.dest, mirror, before)
         check = lock.check if lock is not None else lambda: None
         noting = state if lock is not None and before != mirror else None  # when it is known that something is there
         if order.publishing is None:
             with self._receipts(state, check) as receipts, Changes() as changes:
                 if before is None and receipts is not None and receipts.count():
-                    raise _unknown_source(order.dest)
+                    raise unknown_source(order.dest)
                 if state is not None and receipts is not None and lock is not None and before is not None:
                     self._left = expected.take(tree, receipts)
                     journals.merge(state, mirror, tree, receipts)
@@ -173,7 +182,7 @@ class Sync:
             return
         with Publication(order.publishing, tree, state, check, durable=order.choices.durable) as publication:
             if before is None and publication.has_base:
-                raise _unknown_source(order.dest)
+                raise unknown_source(order.dest)
             base, known = publication.base_tree, publication.base_receipts
             with Changes() as changes:
                 found = self._compare(pages, base, known, changes, renamed=False)
@@ -434,24 +443,6 @@ class Sync:
         """The crew was stopped (a deadline, a receipt that could not be written): say so here, between two steps."""
         if self.transfer.crew.stopping and self.transfer.crew.error is not None:
             raise self.transfer.crew.error
-
-
-def _unknown_source(dest: Path) -> UsageError:
-    return UsageError(
-        f"{str(dest)!r} has receipts, and nothing says of which source",
-        hint=f"remove {str(dest / FOLDER)!r}: files that are right are taken up by their checksums, not downloaded",
-    )
-
-
-def _check_mirror(dest: Path, now: Mirror, before: Mirror) -> None:
-    if not now.same_source(before):
-        raise another_source(dest, now, before)
-    if now.layout != before.layout:
-        how, again = ("in place", "without") if now.layout == PUBLISH else ("by releases", "with")
-        raise UsageError(
-            f"{str(dest)!r} is mirrored {how}",
-            hint=f"sync it {again} --publish as before, or choose another DEST",
-        )
 
 
 def _free(tree: Tree) -> int | None:

@@ -291,6 +291,36 @@ def test_a_source_that_was_mistyped_binds_nothing(here):
     assert here.nothing_stray()
 
 
+def test_a_source_with_nothing_leaves_nothing(here):
+    for options in ([], ["--publish"], ["--delete"], ["-n"]):
+        done = here("sync", here.source, "new/deep/m", *options)
+        assert done.exit == 4
+        assert not (here.cwd / "new").exists()
+    (here.folder).mkdir()
+    (here.folder / "mine").write_bytes(b"mine")
+    assert here.sync().exit == 4
+    assert os.listdir(here.folder) == ["mine"]
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    here.delete("a")
+    assert here.sync().exit == 4
+    assert here.nothing_stray()
+    assert here.receipts() == {"a": "a"}
+
+
+def test_one_object_that_is_gone_is_nothing_there(here):
+    here.put("one", b"1")
+    assert here("sync", here.source + "one", "m").exit == 0
+    here.delete("one")
+    for options in ([], ["--delete", "--max-delete", "100%"], ["-n"]):
+        done = here("sync", here.source + "one", "m", *options)
+        assert done.exit == 4
+        assert "nothing at s3://data/in/one: the object that 'm' mirrors is gone" in done.err
+    here.put("one/below", b"1")
+    assert here("sync", here.source + "one", "m").exit == 4
+    assert here.files() == {"one": b"1"}
+
+
 def test_another_source_is_refused(here):
     here.put("a", b"1")
     here.put("sub/b", b"2")

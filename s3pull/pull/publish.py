@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from s3pull.errors import CheckFailed
+from s3pull.events import Reason
 from s3pull.local.directory import Directory, FileStat
 from s3pull.local.mirror import UNPROVEN, State
 from s3pull.local.names import OWN_PREFIX, decode_path
@@ -84,6 +85,20 @@ class Publication:
     def has_base(self) -> bool:
         """Whether there is a release already."""
         return self.base_tree is not None
+
+    def why(self, key: str) -> tuple[Reason, bool]:
+        """Why an object was fetched that the next release had not yet, and whether its file was changed here.
+
+        The next release begins with nothing: what counts is how the file stands in the current one.
+        """
+        said = self.base_receipts.find(key) if self.base_receipts is not None else None
+        if said is None or self.base_tree is None:
+            return Reason.NEW, False
+        standing = Sweep(self.base_tree).look(said.path)
+        if standing is None:
+            return Reason.REMOVED, True
+        edited = standing != (said.size, said.mtime_ns)
+        return (Reason.LOCAL_EDIT if edited else Reason.CHANGED), edited
 
     # --- the next one ---------------------------------------------------------------------------------------
 

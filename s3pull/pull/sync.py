@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -95,7 +95,7 @@ class Sync:
     """One run. `run` blocks; `stop` may be called from any thread or a signal handler."""
 
     def __init__(self, order: SyncOrder, store: Store, voice: Voice) -> None:
-        self.transfer = Transfer(store, order.choices, order.jobs, voice.event)
+        self.transfer = Transfer(store, order.choices, order.jobs, self._event)
         self.progress = self.transfer.progress
         self.stop = self.transfer.stop
         self._order = order
@@ -103,6 +103,7 @@ class Sync:
         self._voice = voice
         self._root = order.prefix + order.spec.fixed
         self._belongs: Scope | None = None
+        self._publication: Publication | None = None
         #: folders in which a killed run was at work
         self._left: set[str] = set()
 
@@ -145,6 +146,14 @@ class Sync:
         """The last event; `error` is what `run` raised."""
         return self.transfer.summary(self._order.spec.text, error)
 
+    def _event(self, event: ObjectEvent) -> None:
+        """Of an object, from the puller, and under its lock. What is new in a release may not be so in the mirror."""
+        if self._publication is not None and event.reason == Reason.NEW and not event.planned:
+            reason, edited = self._publication.why(event.key[len(self._root) :])
+            self.transfer.tally.local_changes += edited
+            event = replace(event, reason=reason)
+        self._voice.event(event)
+
     # --- which source, which tree -------------------------------------------------------------------------
 
     def _mirror(self, tree: Tree, state: State | None, lock: RunLock | None) -> None:
@@ -181,6 +190,7 @@ class Sync:
                 self._apply(costs, changes, tree, receipts, check)
             return
         with Publication(order.publishing, tree, state, check, durable=order.choices.durable) as publication:
+            self._publication = publication
             if before is None and publication.has_base:
                 raise unknown_source(order.dest)
             base, known = publication.base_tree, publication.base_receipts

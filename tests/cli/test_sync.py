@@ -812,7 +812,7 @@ def test_publishing(here):
     here.put("a", b"changed")
     here.delete("sub/b")
     changed = here.sync("--publish", "--json")
-    assert told(changed.out) == {"a": ("downloaded", "new")}
+    assert told(changed.out) == {"a": ("downloaded", "changed")}
     assert here.files("current") == {"a": b"changed", "sub/b": b"2"}
     one, two = releases(here)
     old, new = (here.folder / ".s3pull/releases" / name / "tree" for name in (one, two))

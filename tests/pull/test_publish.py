@@ -208,6 +208,20 @@ def test_a_release_that_is_taken_up_and_stopped_begins_anew(store, dest):
     assert current(dest) == {"a": b"a" * 10, "x/b": b"changed", "x/y/c": b"x/y/c" * 10}
 
 
+def test_reasons_are_those_of_the_release_before(store, dest):
+    publish(store, dest)
+    store.put("a", b"changed")
+    store.put("new", b"new")
+    for name, text in (("x/b", "edited"), ("x/y/c", None)):
+        (dest / "current" / name).unlink()
+        if text:
+            (dest / "current" / name).write_text(text)
+    expected = {"a": "changed", "new": "new", "x/b": "local-edit", "x/y/c": "removed-here"}
+    for dry in (True, False):
+        done = publish(store, dest, dry_run=dry)
+        assert (done.reasons(), done.summary.local_changes) == (expected, 2)
+
+
 def test_plain_and_published_do_not_mix(store, dest, tmp_path):
     publish(store, dest)
     assert isinstance(mirror(store, dest).error, UsageError)

@@ -137,11 +137,18 @@ class Receipts:
 
     # --- reading ----------------------------------------------------------------------------------------
 
-    def briefs(self) -> Iterator[Brief]:
-        """All of them by key. Nothing may be recorded meanwhile."""
-        for key, path, size, mtime_ns, etag in self._scan(
-            "SELECT key, path, size, mtime_ns, etag FROM receipts ORDER BY key"
-        ):
+    def briefs(self, *, proven: bool = False) -> Iterator[Brief]:
+        """All of them by key. Nothing may be recorded meanwhile.
+
+        `proven`: a file whose content was never proven has no ETag, and so it equals no object.
+        """
+        query = "SELECT key, path, size, mtime_ns, etag FROM receipts ORDER BY key"
+        if proven:
+            query = (
+                "SELECT key, path, size, mtime_ns, CASE WHEN verified OR key LIKE '%/' THEN etag ELSE '' END "
+                "FROM receipts ORDER BY key"
+            )
+        for key, path, size, mtime_ns, etag in self._scan(query):
             yield Brief(key, path if path is not None else key, size, mtime_ns, etag)
 
     def rows(self) -> Iterator[Receipt]:

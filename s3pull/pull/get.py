@@ -59,7 +59,7 @@ class Get:
         choices = self._order.choices
         with (
             Tree(Path(self._order.dest.folder), create=not choices.dry_run, durable=choices.durable) as tree,
-            of_mirror(tree, self._order.bucket, self._order.endpoint, dry_run=choices.dry_run) as ledger,
+            of_mirror(tree, self._order.bucket, self._order.endpoint, choices) as ledger,
             self.transfer.open(tree, ledger) as puller,
         ):
             naming = Naming(encode=self._order.encode_names, folds=tree.folds)

@@ -19,22 +19,36 @@ from s3pull.objects import Checksum, Receipt, RemoteObject
 
 if TYPE_CHECKING:
     from s3pull.local.receipts import Receipts
+    from s3pull.pull.puller import Choices
 
 
 class Ledger:
-    """`root` is the key prefix that receipts' keys are relative to. `find` and `write` are called from any thread."""
+    """`root` is the key prefix that receipts' keys are relative to. `find` and `write` are called from any thread.
 
-    def __init__(self, root: str, find: Callable[[str], Receipt | None], write: Callable[[Receipt], None]) -> None:
+    `proven`: a receipt of a file whose content was never proven counts as none.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        find: Callable[[str], Receipt | None],
+        write: Callable[[Receipt], None],
+        *,
+        proven: bool = False,
+    ) -> None:
         self._root = root
         self._find = find
         self._write = write
+        self._proven = proven
 
     def said(self, key: str, path: str) -> Receipt | None:
         """The receipt of the object `key` (in full) at `path`; None where there is none that says what is there."""
         if not key.startswith(self._root):
             return None
         found = self._find(key[len(self._root) :])
-        return found if found is not None and found.path == path and found.etag != UNPROVEN else None
+        if found is None or found.path != path or found.etag == UNPROVEN or (self._proven and not found.verified):
+            return None
+        return found
 
     def note(self, stated: RemoteObject, path: str, found: FileStat, content: Checksum, *, verified: bool) -> None:
         """The file at `path` is this object, durable, and looks like `found`; `content` was computed here."""
@@ -59,7 +73,7 @@ class Ledger:
 
 
 @contextmanager
-def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Iterator[Ledger | None]:
+def of_mirror(tree: Tree, bucket: str, endpoint: str, choices: Choices) -> Iterator[Ledger | None]:
     """For `get` into `tree`: the receipts that a mirror of the same bucket there has, and a journal to add to them.
 
     None where nobody keeps receipts, or only of releases, in which `get` does nothing. Receipts that a sync is just
@@ -74,7 +88,7 @@ def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Itera
     known = mirror is not None and (mirror.bucket, mirror.endpoint) == (bucket, endpoint)
     receipts = _readable(state) if known else None
     root = mirror.root if mirror is not None else ""
-    journal = Journal(state, bucket, endpoint) if not dry_run else None
+    journal = Journal(state, bucket, endpoint) if not choices.dry_run else None
 
     def find(key: str) -> Receipt | None:
         if receipts is None or not key.startswith(root):
@@ -85,7 +99,8 @@ def of_mirror(tree: Tree, bucket: str, endpoint: str, *, dry_run: bool) -> Itera
             return None
 
     try:
-        yield Ledger("", find, journal.write if journal is not None else lambda _: None)
+        write = journal.write if journal is not None else lambda _: None
+        yield Ledger("", find, write, proven=choices.require_checksum)
     finally:
         if receipts is not None:
             receipts.close(abandon=True)

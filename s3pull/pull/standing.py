@@ -72,7 +72,7 @@ def look(
         overwrite=choices.overwrite,
         no_clobber=choices.no_clobber,
         mirror=choices.mirror,
-        strict=choices.strict,
+        strict=choices.strict or choices.require_checksum,
     )
     if decision.refused:
         raise LocalEdit(

@@ -30,7 +30,7 @@ from s3pull.local.receipts import Brief, Expected, Receipts
 from s3pull.local.runlock import RunLock
 from s3pull.local.sweep import Sweep
 from s3pull.local.tree import Tree
-from s3pull.objects import RemoteObject
+from s3pull.objects import Receipt, RemoteObject
 from s3pull.pull import guard
 from s3pull.pull.changes import Changes, Gone, Wanted
 from s3pull.pull.compare import Ahead, Disordered, Found, Scope, compare
@@ -240,11 +240,13 @@ class Sync:
         *,
         renamed: bool,
     ) -> Found:
+        proven = self._order.choices.require_checksum
+
         def against(listing: Iterable[list[RemoteObject]]) -> Found:
             return compare(
                 listing,
                 self._root,
-                receipts.briefs() if receipts is not None else iter(()),
+                receipts.briefs(proven=proven) if receipts is not None else iter(()),
                 Sweep(tree).look if tree is not None else lambda _: None,
                 changes,
                 belongs=self._belongs,
@@ -364,7 +366,7 @@ class Sync:
         if ways:
             removal.remove(row for row in gone() if _is_in_the_way(row, ways))
         expected.note(_expected(changes), tree, receipts)
-        ledger = Ledger(self._root, receipts.find, receipts.record)
+        ledger = self._ledger(receipts, receipts.record)
         with self.transfer.open(tree, ledger) as puller:
             self.transfer.work(self._tasks(changes, puller))
         self._stop_if_told()
@@ -373,6 +375,9 @@ class Sync:
         self._stop_if_told()
         expected.tidy(tree, receipts, self._left, dead_age=self._part_age())
         receipts.settle_expected()
+
+    def _ledger(self, receipts: Receipts, write: Callable[[Receipt], None]) -> Ledger:
+        return Ledger(self._root, receipts.find, write, proven=self._order.choices.require_checksum)
 
     def _part_age(self) -> float:
         """Seconds for which parts of dead runs are kept; none where all that the source has is here now."""
@@ -386,7 +391,7 @@ class Sync:
         )
         tree, receipts = publication.stage()
         receipts.on_error = self.transfer.stop
-        ledger = Ledger(self._root, receipts.find, receipts.record)
+        ledger = self._ledger(receipts, receipts.record)
         with self.transfer.open(tree, ledger) as puller:
             self.transfer.work(self._tasks(changes, puller))
         self._stop_if_told()
@@ -404,7 +409,7 @@ class Sync:
         """What `--dry-run` tells of each object: the same decisions, and nothing is done."""
         order = self._order
         if tree is not None:
-            ledger = Ledger(self._root, receipts.find, lambda _: None) if receipts is not None else None
+            ledger = self._ledger(receipts, lambda _: None) if receipts is not None else None
             with self.transfer.open(tree, ledger) as puller:
                 self.transfer.work(self._tasks(changes, puller))
         else:

@@ -149,6 +149,29 @@ def test_where_nothing_can_be_proven_the_time_decides_and_the_content_is_noted(s
     assert (receipt.verified, receipt.checksum) == (False, checksums.encode(crc(b"data")))
 
 
+@pytest.mark.parametrize("first", ["adopted", "fetched"])
+def test_where_proof_is_demanded_neither_a_time_nor_an_unproven_receipt_counts(store, dest, first):
+    store.put("marker/", b"")
+    store.put("opaque", b"data", etag="d" * 32, encryption="aws:kms")
+    if first == "adopted":
+        dest.mkdir()
+        (dest / "opaque").write_bytes(b"XXXX")
+        os.utime(dest / "opaque", (1_700_000_000, 1_700_000_000))
+        strict = mirror(store, dest, require_checksum=True)
+        assert (strict.summary.exit, strict.reasons()["opaque"]) == (6, "corrupt")
+    assert mirror(store, dest).error is None
+    assert not receipts_of(dest)["opaque"].verified
+    store.gets.clear()
+    for _ in range(2):
+        strict = mirror(store, dest, require_checksum=True)
+        assert (strict.summary.exit, strict.reasons()) == (6, {"opaque": "corrupt"})
+        assert (strict.summary.skipped, strict.summary.local_changes) == (4, 0)
+    got = pull(store, "acme:", dest, bucket="bucket", require_checksum=True)
+    assert (got.summary.exit, got.reasons()["opaque"]) == (6, "corrupt")
+    assert {key for key, *_ in store.gets} == {"opaque"}
+    assert mirror(store, dest).summary.skipped == 5
+
+
 def crc(body):
     return checksums.crc_digest("CRC64NVME", checksums.crc_function("CRC64NVME")(body, 0))
 

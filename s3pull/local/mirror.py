@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from s3pull.errors import DiskError, NothingThere, UsageError
+from s3pull.errors import DiskError, NameRefused, NothingThere, UsageError
 from s3pull.local import owner
 from s3pull.local.directory import Directory
 from s3pull.local.durability import sync_file
@@ -69,12 +69,17 @@ class State:
     def open(cls, tree: Tree, *, create: bool) -> State | None:
         """The state of the destination `tree`; None where it has none and none is to be made.
 
-        Raises NameRefused where a link or a file stands in its place, DiskError.
+        Raises DiskError, also where a link or a file stands in its place.
         """
         try:
             return cls(tree, tree.directory(FOLDER, create=create))
         except NothingThere:
             return None
+        except NameRefused as error:
+            raise DiskError(
+                error.message,
+                hint=f"s3pull keeps there what it knows: move {str(tree.root / FOLDER)!r} away, or choose another DEST",
+            ) from error
 
     def mirror(self) -> Mirror | None:
         """Which source is mirrored here; None where nothing was noted. Raises UsageError (newer), DiskError."""

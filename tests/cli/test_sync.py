@@ -480,12 +480,13 @@ def test_a_state_folder_that_is_a_link_or_a_file(here):
     state = here.folder / ".s3pull"
     state.symlink_to("../elsewhere")
     linked = here.sync()
-    assert linked.exit == 3
+    assert linked.exit == 5
     assert "symbolic link" in linked.err
     state.unlink()
     state.write_bytes(b"")
     blocked = here.sync()
-    assert blocked.exit == 3
+    assert blocked.exit == 5
+    assert here("verify", "m").exit == here.get(here.source, "m").exit == 5
     assert list((here.cwd / "elsewhere").iterdir()) == []
     assert here.files() == {".s3pull": b""}
 
@@ -498,6 +499,7 @@ def test_local_edits_are_noticed_and_mended(here):
     outside.mkdir()
     (outside / "b").write_bytes(b"outside")
     for name in ("same", "longer", "truncated", "touched", "removed", "linked", "folder", "sub/b", "dir/c", "hidden"):
+    assert "hint: s3pull keeps there what it knows: move 'm/.s3pull' away" in linked.err
         here.put(name, b"bytes")
     assert here.sync().exit == 0
     m = here.folder

@@ -83,7 +83,8 @@ def get(
     if files.from_file is not None and spec.path and not spec.path.endswith("/"):
         raise UsageError("--from-file takes keys below a tree", hint=f"end the source in /: {source}/")
     target = parse_dest(dest, spec, is_directory=dest is not None and dest != "-" and Path(dest).is_dir())
-    _check_folder(target)
+    if target.into is not Into.STDOUT:
+        _check_folder(target)
     out = Output(output)
     with open_source(access, source, out, limit_rate=transfer.limit_rate) as opened:
         if target.into is Into.STDOUT:
@@ -93,10 +94,14 @@ def get(
 
 
 def _check_folder(target: ParsedDest) -> None:
-    """Raises UsageError where a file stands in the place of the folder that things should go to."""
+    """Raises UsageError where a file stands in the place of the folder that things should go to, or it is ours."""
+    from s3pull.local.mirror import check_dest
+
     folder = Path(target.folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{target.folder!r} is not a folder", hint="give a folder, or a name that is free")
+    for below in (target.name or "", target.tree):
+        check_dest(folder / below)
 
 
 def _to_files(

@@ -199,6 +199,7 @@ def _places(source: str, dest: str | None, manifest: Manifest | None) -> tuple[s
 
 
 def _folder(dest: str) -> Path:
+    from s3pull.local.mirror import check_dest
     from s3pull.pull.source import is_remote
 
     if is_remote(dest):
@@ -208,6 +209,7 @@ def _folder(dest: str) -> Path:
     folder = Path(dest)
     if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
         raise UsageError(f"{dest!r} is not a folder", hint="give a folder, or a name that is free")
+    check_dest(folder)
     return folder
 
 

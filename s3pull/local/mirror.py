@@ -141,6 +141,19 @@ class State:
             raise data_error(error, f"cannot read {self.directory.path(name)!r}") from error
 
 
+def check_dest(dest: Path) -> None:
+    """Raise UsageError where `dest` lies in somebody's `.s3pull`, also by the link `current` of a published folder."""
+    try:
+        parts = dest.resolve().parts
+    except (OSError, RuntimeError):  # a loop of links: who opens it will say so
+        return
+    if FOLDER in (part.lower() for part in parts):
+        raise UsageError(
+            f"{str(dest)!r} lies in {FOLDER}, where s3pull keeps its own files and published releases",
+            hint="choose another DEST; a published folder gets what is new by s3pull sync --publish",
+        )
+
+
 class Beginning:
     """What a run into `dest` makes before it knows that there is anything to mirror. Both calls are exits of contexts:
     when an error leaves them, and no source was noted, what was made is taken back."""

@@ -321,6 +321,22 @@ def test_one_object_that_is_gone_is_nothing_there(here):
     assert here.files() == {"one": b"1"}
 
 
+@pytest.mark.parametrize("dest", ["p/current", "p/current/sub", "p/.s3pull", "p/.s3pull/x", ".s3pull/x"])
+def test_nothing_goes_into_a_state_folder(here, dest):
+    here.put("a", b"1")
+    assert here("sync", here.source, "p", "--publish").exit == 0
+    before = snapshot(here.cwd)
+    here.aws.requests.clear()
+    for command in (["sync"], ["sync", "-n"], ["sync", "--publish"], ["get"], ["get", "-n"]):
+        done = here(command[0], here.source, dest, *command[1:])
+        assert done.exit == 2, command
+        assert "hint: choose another DEST" in done.err
+    assert here.get(here.source + "a", dest).exit == 2
+    assert here.get("s3://data/.s3pull").exit == 2
+    assert here.aws.requests == []
+    assert snapshot(here.cwd) == before
+
+
 def test_another_source_is_refused(here):
     here.put("a", b"1")
     here.put("sub/b", b"2")
@@ -482,6 +498,7 @@ def test_a_state_folder_that_is_a_link_or_a_file(here):
     linked = here.sync()
     assert linked.exit == 5
     assert "symbolic link" in linked.err
+    assert "hint: s3pull keeps there what it knows: move 'm/.s3pull' away" in linked.err
     state.unlink()
     state.write_bytes(b"")
     blocked = here.sync()
@@ -499,7 +516,6 @@ def test_local_edits_are_noticed_and_mended(here):
     outside.mkdir()
     (outside / "b").write_bytes(b"outside")
     for name in ("same", "longer", "truncated", "touched", "removed", "linked", "folder", "sub/b", "dir/c", "hidden"):
-    assert "hint: s3pull keeps there what it knows: move 'm/.s3pull' away" in linked.err
         here.put(name, b"bytes")
     assert here.sync().exit == 0
     m = here.folder

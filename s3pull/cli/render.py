@@ -156,6 +156,7 @@ class Output:
         self._color = wants_color(self._stderr, environ, allowed=not getattr(choice, "no_color", False))
         self._lock = threading.RLock()
         self._hints: set[str] = set()
+        self._told: S3pullError | None = None
         self._advise: Callable[[S3pullError, bool], None] = lambda _, __: None
         self._planned: int | None = None
         self._flight: Preflight | None = None
@@ -236,6 +237,7 @@ class Output:
                 self.record(event.json())
         elif event.error is not None:
             self.complain(event.error, seen=seen)
+            self._told = event.error
         elif event.planned:
             wanted = event.size or 0 if event.action in _DONE else 0
             with self._lock:
@@ -257,11 +259,11 @@ class Output:
             self._flight = None
 
     def error(self, error: S3pullError) -> None:
-        """The run failed as a whole."""
+        """The run failed as a whole; of an object that ended it people have heard already."""
         if self.json:
             self._advise(error, False)
             self.record(run_error_json(error))
-        else:
+        elif error is not self._told:
             self.complain(error)
 
     def summary(self, summary: Summary, *, text: str | None = None) -> None:

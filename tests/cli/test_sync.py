@@ -232,6 +232,17 @@ def test_a_dry_run_as_json_is_what_the_run_then_does(here):
     assert summary(done.out)["received"] == 12
 
 
+@pytest.mark.parametrize("command", ["sync", "get"])
+def test_the_object_that_ends_a_run_is_named_once(here, command):
+    here.put("cold", b"1", storage_class="GLACIER")
+    done = here(command, here.source, "m", "--fail-fast")
+    assert (done.exit, done.err.count("in/cold lies in GLACIER")) == (3, 1)
+    told_twice = here(command, here.source, "m", "--fail-fast", "--json")
+    assert [line["event"] for line in lines(told_twice.out) if line["event"] != "preflight"] == [
+        "object", "error", "summary",
+    ]  # fmt: skip
+
+
 def test_quiet(here):
     here.put("a", b"1")
     assert here.sync("-q") == Ran(0, "", "")

@@ -49,7 +49,7 @@ _s3pull() {
                 --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '--as-of --include --exclude --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--as-of --include --exclude --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " ls")

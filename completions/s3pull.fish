@@ -186,6 +186,7 @@ complete -c s3pull -n '__s3pull_at lock' -l allow-http -d 'Allow plain HTTP to o
 complete -c s3pull -n '__s3pull_at lock' -l config -r -F -d 'Configuration file [env: S3PULL_CONFIG]'
 complete -c s3pull -n '__s3pull_at lock' -l json -d 'JSON on stdout, one object a line'
 complete -c s3pull -n '__s3pull_at lock' -s v -l verbose -d 'Say more: notes, skipped objects, request IDs'
+complete -c s3pull -n '__s3pull_at lock' -s q -l quiet -d 'Say nothing unless something fails'
 complete -c s3pull -n '__s3pull_at lock' -l help -d 'Show this message and exit'
 complete -c s3pull -n '__s3pull_at ls' -a '(s3pull ls 2>/dev/null | sed "s/ .*//")'
 complete -c s3pull -n '__s3pull_at ls' -s r -l recursive -d 'All below, not one level'

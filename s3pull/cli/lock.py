@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from s3pull.cli.command import Choice, command, new_app
-from s3pull.cli.options import AccessChoice, FilterChoice, ReportChoice, Source
+from s3pull.cli.options import AccessChoice, FilterChoice, QuietChoice, Source
 
 app = new_app()
 
@@ -40,7 +40,7 @@ def lock(
     lock: LockChoice,
     filters: FilterChoice,
     access: AccessChoice,
-    output: ReportChoice,
+    output: QuietChoice,
 ) -> None:
     """Write down exactly what a source has.
 

@@ -239,12 +239,18 @@ class ReportChoice(Choice):
 
 
 @dataclass(frozen=True, slots=True)
-class OutputChoice(ReportChoice):
-    """What a run says, and how. `progress` None: bars where stderr is a terminal, nothing elsewhere."""
+class QuietChoice(ReportChoice):
+    """The same of a command that may be told to say nothing else."""
 
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.", rich_help_panel=OUTPUT)
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChoice(QuietChoice):
+    """What a run says, and how. `progress` None: bars where stderr is a terminal, nothing elsewhere."""
+
     progress: Annotated[
         bool | None,
         typer.Option(

@@ -16,6 +16,10 @@ from s3pull.objects import JSON, Checksum, RemoteObject
 
 SCHEMA = 1
 _PAGE = 1000
+#: bytes that no object has
+_LARGEST = 1 << 60
+#: seconds: the year 10000
+_LATEST = 253_402_300_800
 
 
 def head_record(source: str, bucket: str, root: str, as_of: str | None) -> JSON:
@@ -98,7 +102,7 @@ class Manifest:
             with self._path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     try:
-                        said = json.loads(line)
+                        said = json.loads(line, parse_constant=_refuse)
                     except (ValueError, RecursionError):
                         raise self._wrong(number, "it is no JSON") from None
                     if not isinstance(said, dict):
@@ -113,10 +117,14 @@ class Manifest:
         said = line[1]
         size, modified, version = said.get("size"), said.get("modified"), said.get("version_id")
         checksum = said.get("checksum")
-        if not isinstance(size, int) or size < 0 or not isinstance(version, str | None):
+        if not isinstance(version, str | None) or not isinstance(checksum, dict | None):
             raise self._wrong(line[0], "it does not describe an object")
-        if not isinstance(modified, int | float | None) or not isinstance(checksum, dict | None):
-            raise self._wrong(line[0], "it does not describe an object")
+        if type(size) is not int or not 0 <= size < _LARGEST:
+            raise self._wrong(line[0], "its size is none")
+        if modified is not None and (type(modified) not in (int, float) or not 0 <= modified < _LATEST):
+            raise self._wrong(line[0], "its time is none")
+        if version is not None and not _speakable(version):
+            raise self._wrong(line[0], "its version is not UTF-8")
         stated = None
         if checksum is not None:
             words = [str(checksum.get(name)) for name in ("algorithm", "value", "type")]
@@ -138,9 +146,24 @@ class Manifest:
         value = line[1].get(name)
         if not isinstance(value, str):
             raise self._wrong(line[0], f"it has no {name}")
+        if not _speakable(value):
+            raise self._wrong(line[0], f"its {name} is not UTF-8")
         return value
 
     def _wrong(self, number: int, why: str) -> UsageError:
         return UsageError(
             f"line {number} of the manifest {str(self._path)!r}: {why}", hint="s3pull lock SOURCE > FILE makes one"
         )
+
+
+def _speakable(text: str) -> bool:
+    """Whether it can be asked for: JSON also writes halves of characters, which no key has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse(_: str) -> None:
+    raise ValueError("NaN and Infinity are no JSON")

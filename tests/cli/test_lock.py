@@ -227,6 +227,13 @@ def test_a_manifest_that_is_not_whole_is_refused(here):
     assert snapshot(here.folder, [".s3pull/source.json"]) == before
     assert here.nothing_stray()
 
+        "no number": [rows[0], rows[1].replace('"size": 1', '"size": true'), *rows[2:]],
+        "no size": [rows[0], rows[1].replace('"size": 1', '"size": 1' + "0" * 30), *rows[2:]],
+        "half a character": [rows[0], rows[1].replace('"key": "', '"key": "\\ud800'), *rows[2:]],
+        "half a version": [rows[0], rows[1].replace('"version_id": null', '"version_id": "\\ud800"'), *rows[2:]],
+        "no time": [rows[0], rows[1].replace('"modified": 17', '"modified": NaN, "x": 17'), *rows[2:]],
+        "a time beyond all": [rows[0], rows[1].replace('"modified": 17', '"modified": 1e300, "x": 17'), *rows[2:]],
+        "a time that is none": [rows[0], rows[1].replace('"modified": 17', '"modified": true, "x": 17'), *rows[2:]],
 
 def test_a_manifest_of_another_source(here):
     here.put("a", b"1")

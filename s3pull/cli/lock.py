@@ -64,8 +64,9 @@ def lock(
     count = size = 0
     with open_source(access, source, out) as opened:
         run = Lock(opened.store, opened.spec, opened.prefix, filters=rules, as_of=lock.as_of)
-        out.record(head_record(opened.spec.text, opened.access.bucket, run.root, then))
         for found in run.objects():
+            if not count:  # before that it may still turn out that there is nothing to write down
+                out.record(head_record(opened.spec.text, opened.access.bucket, run.root, then))
             count += 1
             size += found.size
             out.record(object_record(found, run.root))

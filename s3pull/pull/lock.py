@@ -6,12 +6,12 @@ A listing tells neither version nor checksum, so each object costs a HEAD; many 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from s3pull.errors import AccessDenied, NothingThere, UsageError
-from s3pull.objects import RemoteObject
+from s3pull.objects import ObjectVersion, RemoteObject
 from s3pull.pull.globs import Filters
 from s3pull.pull.scope import Extent, extent
 from s3pull.pull.source import SourceSpec
@@ -49,7 +49,8 @@ class Lock:
     def objects(self) -> Iterator[RemoteObject]:
         """Every object with its version, ETag, size and (where it may be read) checksum, by key.
 
-        Raises NothingThere where there is none, and what `Store.list`, `list_versions` and `head` raise.
+        Raises NothingThere where there is none, UsageError where no past is known, and what `Store.list`,
+        `list_versions` and `head` raise.
         """
         some = False
         with ThreadPoolExecutor(_HEADS, thread_name_prefix="lock") as pool:
@@ -93,7 +94,11 @@ class Lock:
     def _as_it_was(self, then: float) -> Iterator[list[RemoteObject]]:
         """For each key the newest version that is not younger than `then`, unless it was deleted by then."""
         seen = ""
+        checked = False
         for page in self._store.list_versions(self._extent.prefix):
+            if page and not checked:
+                self._check_versioned(page)
+                checked = True
             out = []
             for version in page:
                 found = version.object
@@ -103,6 +108,23 @@ class Lock:
                 if not version.deleted:
                     out.append(found)
             yield out
+
+    def _check_versioned(self, page: Sequence[ObjectVersion]) -> None:
+        """Raise UsageError where the bucket never kept versions: of its past it only knows what is still there.
+
+        Objects older than versioning have the version `null`, too, but only there a HEAD says so.
+        """
+        if any(version.deleted or version.object.version_id not in (None, "null") for version in page):
+            return
+        try:
+            now = self._store.head(page[0].object.key)
+        except (NothingThere, AccessDenied):  # deleted just now; or who may not ask this will be told so later
+            return
+        if now.version_id is None:
+            raise UsageError(
+                f"the bucket of {self._text} keeps no versions, and so nobody knows what it had",
+                hint="leave --as-of out: s3pull lock writes down what is there now",
+            )
 
     def _described(self, found: RemoteObject) -> RemoteObject | None:
         """With version and checksum; None where it is gone meanwhile."""

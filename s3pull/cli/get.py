@@ -73,6 +73,7 @@ def get(
       s3pull get acme:big.tar - | tar x       to stdout
     """
     from s3pull.cli.render import Output
+    from s3pull.cli.running import accounted
     from s3pull.cli.wiring import open_source
     from s3pull.pull.globs import Filters
     from s3pull.pull.source import Into, parse_dest, parse_source
@@ -86,7 +87,10 @@ def get(
     if target.into is not Into.STDOUT:
         _check_folder(target)
     out = Output(output)
-    with open_source(access, source, out, limit_rate=transfer.limit_rate) as opened:
+    with (
+        accounted(access, source, out),
+        open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
+    ):
         if target.into is Into.STDOUT:
             return _to_stdout(opened, files, transfer, out)
         with _lines(files.from_file) as lines:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from s3pull.cli.options import TransferChoice
+import typer
+
+from s3pull.cli.options import AccessChoice, TransferChoice
 from s3pull.errors import S3pullError
 from s3pull.events import Summary
 
@@ -47,6 +52,40 @@ def endpoint_host(opened: OpenSource) -> str:
     url = opened.access.endpoint_url
     host = (urlsplit(url).hostname or "") if url else ""
     return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else host
+
+
+@contextmanager
+def accounted(choice: AccessChoice, source: str, out: Output) -> Iterator[None]:
+    """With `--json`, an error that leaves the block (the source could not be opened) is told here, and then a summary
+    that says what is known: whoever reads the lines finds there which source it was, and whose role."""
+    from s3pull.cli.exits import translate
+    from s3pull.cli.wiring import find_access
+    from s3pull.pull.source import parse_source
+
+    began = datetime.now(UTC)
+    try:
+        yield
+    except (S3pullError, KeyboardInterrupt) as raised:
+        error = translate(raised, resumes=True)
+        if error is None or not out.json:
+            raise
+        summary = Summary(
+            seconds=round((datetime.now(UTC) - began).total_seconds(), 3),
+            source=source,
+            started=began.isoformat(timespec="milliseconds"),
+            exit=error.exit_code,
+        )
+        with suppress(S3pullError):  # where it is just that which failed
+            access = find_access(choice, parse_source(source))
+            summary = replace(
+                summary,
+                role_arn=access.role_arn,
+                session_name=access.session_name,
+                source_identity=access.source_identity,
+            )
+        out.error(error)
+        out.summary(summary)
+        raise typer.Exit(error.exit_code) from None
 
 
 def finish(run: Run, out: Output, *, resumes: bool) -> S3pullError | None:

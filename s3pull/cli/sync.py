@@ -117,6 +117,7 @@ def sync(
       s3pull sync --locked july.jsonl mirror/          exactly what s3pull lock wrote down
     """
     from s3pull.cli.render import Output
+    from s3pull.cli.running import accounted
     from s3pull.cli.wiring import open_source
     from s3pull.pull.globs import Filters
 
@@ -126,7 +127,10 @@ def sync(
     source, dest = _places(source, dest, manifest)
     folder = _folder(dest)
     out = Output(output)
-    with open_source(access, source, out, limit_rate=transfer.limit_rate) as opened:
+    with (
+        accounted(access, source, out),
+        open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
+    ):
         return _run(opened, folder, sync, rules, limit, transfer, manifest, out)
 
 

@@ -60,9 +60,11 @@ def verify(
     order = VerifyOrder(folder, remote=verify.remote, repair=verify.repair, wait=verify.wait)
     if not (verify.remote or verify.repair):
         return _run(order, None, out)
+    from s3pull.cli.running import accounted
     from s3pull.cli.wiring import open_source
 
-    with open_source(access, mirror_of(folder).source, out) as opened:
+    source = mirror_of(folder).source
+    with accounted(access, source, out), open_source(access, source, out) as opened:
         return _run(order, opened, out)
 
 

@@ -18,7 +18,7 @@ from s3pull.local.runlock import RunLock
 from s3pull.local.tree import Tree
 from tests.cli.conftest import Ran
 from tests.fakes import at, faults, listings
-from tests.mirrors import LONG_AGO, STATE, Mirrored, actions, lines, snapshot, summary, told
+from tests.mirrors import LONG_AGO, OWNER, STATE, Mirrored, actions, lines, snapshot, summary, told
 
 
 @pytest.fixture
@@ -230,6 +230,24 @@ def test_a_dry_run_as_json_is_what_the_run_then_does(here):
         "downloaded": 3, "skipped": 2, "deleted": 1, "refused": 0, "failed": 0, "local_changes": 1, "exit": 0,
     }  # fmt: skip
     assert summary(done.out)["received"] == 12
+
+
+def test_the_summary_of_a_source_that_cannot_be_opened_says_what_is_known(here):
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    role = f"arn:aws:iam::{OWNER}:role/nobodys"
+    access = ("--role-arn", role, "--session-name", "ana-1", "--source-identity", "ana", "--json")
+    for command in (["sync", here.source, "m"], ["get", here.source, "m"], ["verify", "m", "--remote"]):
+        done = here(*command, *access)
+        assert (done.exit, done.err) == (10, "")
+        error, last = lines(done.out)
+        assert (error["event"], error["exit"]) == ("error", 10)
+        assert last["event"] == "summary"
+        assert (last["source"], last["role_arn"], last["exit"]) == (here.source, role, 10)
+        assert (last["session_name"], last["source_identity"]) == ("ana-1", "ana")
+        assert last["started"].startswith("20")
+    unknown = here("sync", "nosuch:", "m", "--json")
+    assert (unknown.exit, summary(unknown.out)["source"]) == (4, "nosuch:")
 
 
 @pytest.mark.parametrize("command", ["sync", "get"])

@@ -18,10 +18,12 @@ The law, in which no time and no flock decides who wins:
 | one ALIVE                                    | wait, or raise Locked                                |
 | some UNKNOWN, one moved since we looked first| wait, or raise Locked                                |
 | some UNKNOWN, none has moved for `stale`     | take over                                            |
-| some UNKNOWN, none has moved yet             | go on watching, even where we were not told to wait  |
+| some UNKNOWN, none has moved yet             | wait, or note it (`lock.seen`) and raise Locked      |
+| the same, as noted by a run `stale` ago      | take over when none moves for two beats either       |
 
-Time in which this process or machine slept does not count as watched. One thing no lock on a shared file system can
-exclude: a holder on another machine that is stopped for `stale` between a `check` and what it does next.
+So who may not wait is told at once, and yet what a killed container left is taken over by a later run. Time in which
+this process or machine slept does not count as watched. One thing no lock on a shared file system can exclude: a holder
+on another machine that is stopped for `stale` between a `check` and what it does next.
 
 What is not done here: what the lock protects. Its holder asks `check` before each delete, commit and swap.
 """
@@ -58,6 +60,8 @@ from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State
 
 LOCK = "lock"
+#: which chain a run saw that could not wait
+_SEEN = f"{LOCK}.seen"
 _LINK = re.compile(rf"{LOCK}\.([0-9a-f]{{32}})\.[0-9]+")
 #: of a poll: how long something takes that another process is at this very moment
 _MOMENT = 0.05
@@ -224,6 +228,7 @@ class RunLock:
         began = self._times.monotonic()
         watch = _Watch()
         told = False
+        before: bool | None = None
         while True:
             if stopped():
                 raise Cancelled("stopped while waiting for another run")
@@ -235,10 +240,12 @@ class RunLock:
                 self._sweep()
                 return
             now = self._times.monotonic()
-            watch.look([link.mark for link in links], now, 2 * self._times.poll)
+            marks = [link.mark for link in links]
+            watch.look(marks, now, 2 * self._times.poll)
             states = [judge(link.record, _held) for link in links]
             gone = all(state is State.DEAD for state in states)
-            silent = State.ALIVE not in states and watch.quiet >= self._times.stale
+            enough = 2 * self._times.beat if before else self._times.stale
+            silent = State.ALIVE not in states and watch.quiet >= enough
             if gone or silent:
                 if self._succeed(links, onto=0):
                     self._sweep()
@@ -251,15 +258,50 @@ class RunLock:
             holder = (alive or [link for link in links if link.record is not None and not link.free] or links)[-1]
             left = began + wait - now
             known = State.ALIVE in states or watch.moved
-            if known and left <= 0:
-                raise _locked(holder.record, self._directory)
-            pause = self._times.poll if not known else min(self._times.poll, left)
-            if holder.record is None and watch.quiet < self._times.poll:  # in all likelihood it is being written
+            # in all likelihood; one that changed was not in that moment
+            writing = holder.record is None and not watch.moved and watch.quiet < self._times.poll
+            if not known and not writing and before is None:
+                before = self._saw_before(marks)
+            if left <= 0 and not writing and (known or wait > 0 or not before):
+                raise _locked(holder.record, self._directory, None if known else self._times.stale)
+            pause = min(self._times.poll, left) if left > 0 else self._times.poll
+            if writing:
                 pause *= _MOMENT
             elif not told:
                 told = True
-                say(_waiting(holder.record, None if known else self._times.stale))
+                say(_waiting(holder.record, None if known else enough))
             self._times.sleep(pause)
+
+    def _saw_before(self, marks: list[tuple[str, int]]) -> bool:
+        """Whether an earlier run noted, `stale` ago by the file system's clock, that it saw just these.
+
+        Where none did, that is noted now.
+        """
+        saw = hashlib.sha256(repr(marks).encode()).hexdigest().encode()
+        probe = _link_name(self._record.nonce, 0)  # of that name, whoever wins sweeps it if we are killed
+        try:
+            _close(self._directory.create(probe))
+            noted = self._directory.open(_SEEN)
+            if noted is not None:
+                try:
+                    if os.read(noted, LONGEST) == saw:
+                        here, then = self._directory.stat(probe), os.fstat(noted).st_mtime_ns
+                        return here is not None and here.mtime_ns - then >= self._times.stale * 1e9
+                finally:
+                    _close(noted)
+                self._directory.unlink(_SEEN)
+            made = self._directory.create(_SEEN)
+            try:
+                os.write(made, saw)
+            finally:
+                _close(made)
+        except NameRefused:  # another run notes it at this moment
+            pass
+        except OSError as error:
+            raise data_error(error, f"cannot write {self._directory.path(_SEEN)!r}") from error
+        finally:
+            self._directory.unlink(probe)
+        return False
 
     def _succeed(self, links: list[_Link], onto: int) -> bool:
         """Add ourselves to the chain `links`, of which all was judged, and move down to link number `onto`."""
@@ -320,7 +362,7 @@ class RunLock:
         """Remove successors of locks that are no more. Who still moves down such a chain will find the lock changed."""
         for name in self._directory.names(LOCK + "."):
             match = _LINK.fullmatch(name)
-            if match is not None and match[1] != self._record.nonce:
+            if name == _SEEN or (match is not None and match[1] != self._record.nonce):
                 self._directory.unlink(name)
 
     # --- files ------------------------------------------------------------------------------------------
@@ -407,13 +449,17 @@ def _who(record: Record | None) -> str:
     return record.who if record is not None else "somebody who left no readable record"
 
 
-def _locked(record: Record | None, directory: Directory) -> Locked:
+def _locked(record: Record | None, directory: Directory, stale: float | None) -> Locked:
     if record is None:
-        message = f"another run holds this destination: {directory.path(LOCK)!r} cannot be read, and changes"
+        message = f"another run holds this destination: {directory.path(LOCK)!r} cannot be read"
+        message += ", and changes" if stale is None else ""
     else:
         since = datetime.fromtimestamp(record.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         message = f"another run holds this destination: {record.who}, since {since}"
-    return Locked(message, hint="wait for its end, for example with --wait 10m")
+    hint = "wait for its end, for example with --wait 10m"
+    if stale is not None:
+        hint += f"; if it does nothing for {stale:.0f} s it counts as gone, and its place is taken"
+    return Locked(message, hint=hint)
 
 
 def _waiting(record: Record | None, stale: float | None) -> str:

@@ -787,6 +787,20 @@ def test_a_deadline_before_the_listing_is_over_deletes_nothing(ten, pages_of_thr
     assert ten.nothing_stray()
 
 
+def test_a_lock_that_says_nothing_is_not_waited_for_unless_told(here):
+    here.put("a", b"1")
+    assert here.sync().exit == 0
+    (here.folder / ".s3pull/lock").write_bytes(b"garbage")
+    began = time.monotonic()
+    for options in ([], ["--wait", "1s"]):
+        done = here.sync(*options)
+        assert done.exit == 12
+        assert "another run holds this destination" in done.err
+        assert "if it does nothing for 60 s it counts as gone" in done.err
+    assert here("verify", "m").exit == 12
+    assert time.monotonic() - began < 30
+
+
 def test_waiting_for_another_run(here):
     here.put("a", b"1")
     assert here.sync().exit == 0

@@ -173,7 +173,7 @@ def test_one_who_was_cut_off_while_he_took_it_is_followed(directory: Directory, 
     free = lockrecord.free_record()
     put(place, free)
     put(place.with_name(f"lock.{free.nonce}.0"), b"")
-    lock, said = acquire(directory)
+    lock, said = acquire(directory, wait=70)
     assert said == ["waiting to see whether somebody who left no readable record is still there, up to 60 s"]
     assert directory.names() == ["lock"]
     lock.check()
@@ -204,14 +204,46 @@ def test_a_foreign_one_that_moves_holds_it(directory: Directory, place: Path) ->
     put(place, its)
     clock = Clock(lambda sleeps: beats(place, its, 1) if sleeps == 9 else None)
     with pytest.raises(Locked, match="process 23 on elsewhere"):
-        acquire(directory, clock)
-    assert clock.now == 1010.0
+        acquire(directory, clock, wait=30)
+    assert clock.now == 1030.0
+
+
+def test_who_may_not_wait_is_told_at_once_and_the_next_but_one_follows(directory: Directory, place: Path) -> None:
+    its = record(FOREIGN)
+    put(place, its)
+    clock = Clock()
+    for _ in range(2):
+        with pytest.raises(Locked, match="process 23 on elsewhere") as error:
+            acquire(directory, clock)
+        assert "if it does nothing for 60 s it counts as gone" in (error.value.hint or "")
+    with pytest.raises(Locked):
+        acquire(directory, clock, wait=3)
+    assert clock.now == 1003.0
+    assert sorted(directory.names()) == ["lock", "lock.seen"]
+    seen = place.with_name("lock.seen")
+    old = seen.stat().st_mtime_ns - 61 * 10**9
+    os.utime(seen, ns=(old, old))
+    moving = Clock(lambda sleeps: beats(place, its, 1) if sleeps == 15 else None)
+    with pytest.raises(Locked):  # it has done something after all
+        acquire(directory, moving)
+    assert moving.now == 1016.0
+    with pytest.raises(Locked):
+        acquire(directory, Clock())
+    os.utime(seen, ns=(old, old))
+    clock = Clock()
+    lock, said = acquire(directory, clock)
+    assert said[-1] == "took over the lock of process 23 on elsewhere, silent for 60 s"
+    assert clock.now == 1020.0
+    lock.check()
+    assert directory.names() == ["lock"]
+    lock.release()
+    assert directory.names() == []
 
 
 def test_a_foreign_one_that_is_silent_is_followed(directory: Directory, place: Path) -> None:
     put(place, record(FOREIGN))
     clock = Clock()
-    lock, said = acquire(directory, clock)
+    lock, said = acquire(directory, clock, wait=61)
     assert said == [
         "waiting to see whether process 23 on elsewhere is still there, up to 60 s",
         "took over the lock of process 23 on elsewhere, silent for 60 s",
@@ -233,7 +265,7 @@ def test_our_own_sleep_is_no_silence_of_others(directory: Directory, place: Path
 
     clock = Clock(suspended)
     with pytest.raises(Locked):
-        acquire(directory, clock)
+        acquire(directory, clock, wait=8 * 3600 + 30)
 
 
 def test_waiting_ends_when_the_holder_does(directory: Directory) -> None:
@@ -280,7 +312,7 @@ def test_waiting_is_interrupted(directory: Directory) -> None:
 def test_torn_ones_are_watched_and_followed(directory: Directory, place: Path, content: bytes) -> None:
     put(place, content)
     clock = Clock()
-    lock, said = acquire(directory, clock)
+    lock, said = acquire(directory, clock, wait=70)
     assert said[-1] == "took over the lock of somebody who left no readable record, silent for 60 s"
     assert 1060 <= clock.now <= 1061
     lock.check()
@@ -308,7 +340,7 @@ def test_a_torn_one_that_changes_is_held_by_somebody(directory: Directory, place
 def test_another_users_is_judged_by_its_time(directory: Directory, place: Path) -> None:
     put(place, record(FOREIGN))
     place.chmod(0)
-    lock, said = acquire(directory)
+    lock, said = acquire(directory, wait=70)
     assert said[-1] == "took over the lock of somebody who left no readable record, silent for 60 s"
     lock.release()
 
@@ -552,7 +584,7 @@ def test_one_who_dies_anywhere_is_followed(directory: Directory, place: Path, st
             pid = os.fork()
             if pid == 0:
                 try:
-                    lock = RunLock.acquire(Deadly(directory, step), times=Clock().impatient)  # type: ignore[arg-type]
+                    lock = RunLock.acquire(Deadly(directory, step), times=Clock().impatient, wait=60)  # type: ignore[arg-type]
                     lock.check()
                     lock.release()
                     os._exit(0)
@@ -565,7 +597,7 @@ def test_one_who_dies_anywhere_is_followed(directory: Directory, place: Path, st
                 break
             if step % 3 == 2:
                 break
-        lock, _ = acquire(directory)
+        lock, _ = acquire(directory, wait=70)
         lock.check()
         assert directory.names() == ["lock"]
         lock.release()
@@ -779,7 +811,9 @@ def test_one_that_is_stopped_before_it_takes_over(
 
     def contend(actor: Actor) -> None:
         try:
-            lock = RunLock.acquire(actor.directory(), times=Times(monotonic=lambda: stage.now, sleep=actor.sleep))
+            lock = RunLock.acquire(
+                actor.directory(), times=Times(monotonic=lambda: stage.now, sleep=actor.sleep), wait=100
+            )
         except Locked as error:
             outcome.append(error.message)
         else:
@@ -825,7 +859,7 @@ def test_in_any_order_there_is_one(directory: Directory, place: Path, before: st
         if before == "claimed":
             put(place.with_name(f"lock.{dead.nonce}.0"), dead._replace(nonce="cd" * 16))
         Stage(directory, place, stale=0.1).play(chance)
-        lock, _ = acquire(directory)
+        lock, _ = acquire(directory, wait=70)
         assert directory.names() == ["lock"], seed
         lock.release()
         assert directory.names() == [], seed

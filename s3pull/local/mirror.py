@@ -28,6 +28,7 @@ from s3pull.local.tree import Tree
 FOLDER = ".s3pull"
 RECEIPTS = "receipts.db"
 _SOURCE = "source.json"
+_RELEASES = "releases"
 _SCHEMA = 1
 _LONGEST = 1024 * 1024
 PLAIN, PUBLISH = "plain", "publish"
@@ -104,7 +105,7 @@ class State:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DiskError(
                 f"cannot read {str(self.path / _SOURCE)!r}: it is damaged",
-                hint=f"remove {str(self.path)!r}: the next sync takes up what is right by its checksums",
+                hint=_forgetting(self.path, "the next sync takes up what is right by its checksums"),
             ) from error
 
     def note(self, mirror: Mirror) -> None:
@@ -192,7 +193,7 @@ def unknown_source(dest: Path) -> UsageError:
     """The refusal of receipts that may be of another source."""
     return UsageError(
         f"{str(dest)!r} has receipts, and nothing says of which source",
-        hint=f"remove {str(dest / FOLDER)!r}: files that are right are taken up by their checksums, not downloaded",
+        hint=_forgetting(dest / FOLDER, "files that are right are taken up by their checksums, not downloaded"),
     )
 
 
@@ -208,5 +209,13 @@ def another_source(dest: Path, now: Mirror, before: Mirror) -> UsageError:
         was, wants = (f"{text} at {one.endpoint or 'AWS'}" for text, one in ((was, before), (wants, now)))
     return UsageError(
         f"{str(dest)!r} mirrors {was}, not {wants}",
-        hint=f"choose another DEST; or remove {str(dest / FOLDER)!r}, so that it forgets (files stay)",
+        hint="choose another DEST"
+        + (f"; or remove {str(dest / FOLDER)!r}, so that it forgets (files stay)" if before.layout == PLAIN else ""),
     )
+
+
+def _forgetting(state: Path, then: str) -> str:
+    """The way out of a state that nobody can read; never one that takes away what was published."""
+    if (state / _RELEASES).exists():
+        return f"choose another DEST; releases lie in {str(state)!r}: leave it as long as somebody reads them"
+    return f"remove {str(state)!r}: {then}"

@@ -518,6 +518,21 @@ def test_a_source_note_that_cannot_be_read(here, text, exit):
     assert snapshot(here.folder) == before
 
 
+def test_no_way_out_takes_releases_away(here):
+    here.put("a", b"1")
+    assert here.sync("--publish").exit == 0
+    note = here.folder / ".s3pull/source.json"
+    other = here("sync", "s3://data/", "m", "--publish")
+    note.write_text("damaged")
+    damaged = here.sync("--publish")
+    note.unlink()
+    unknown = here.sync("--publish")
+    for done, exit in ((other, 2), (damaged, 5), (unknown, 2)):
+        assert done.exit == exit
+        assert "hint: choose another DEST" in done.err
+        assert "remove" not in done.err
+
+
 def test_a_state_folder_that_is_a_link_or_a_file(here):
     here.put("a", b"1")
     (here.cwd / "elsewhere").mkdir()

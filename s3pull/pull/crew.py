@@ -10,9 +10,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from s3pull.errors import Cancelled
-from s3pull.pull.pace import REQUEST_WEIGHT, Pace, opening
+from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, opening
 from s3pull.pull.progress import Meter, Progress
 
 _BEAT = 0.05
@@ -22,14 +23,37 @@ SMALL_BUFFER = 64 * 1024
 LARGE_BUFFER = 256 * 1024
 
 
-class Worker:
-    """What one thread owns: counters and a read buffer that grows when a task asks for more."""
+class Pending(Protocol):
+    """Something that a thread has asked for and comes back to."""
 
-    __slots__ = ("_buffer", "meter")
+    def end(self, worker: Worker) -> None:
+        """Take the answer."""
+        ...
+
+    def drop(self) -> None:
+        """Nobody will take it."""
+        ...
+
+
+class Worker:
+    """What one thread owns: counters, a read buffer that grows when a task asks for more, and what it has asked for.
+
+    What is `pending` outlives the task that asked: answers come while the thread does something else. It is ended
+    before the thread waits for work.
+    """
+
+    __slots__ = ("_buffer", "meter", "pending")
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
+        self.pending: deque[Pending] = deque()
         self._buffer = memoryview(bytearray(SMALL_BUFFER))
+
+    def catch_up(self, most: int = 0) -> None:
+        """End what was asked for first, until no more than `most` are pending."""
+        pending = self.pending
+        while len(pending) > most:
+            pending.popleft().end(self)
 
     def buffer(self, size: int) -> memoryview:
         """A buffer of at least `size` bytes; what it held before is gone."""
@@ -135,8 +159,9 @@ class Crew:
 
     @property
     def room(self) -> int:
-        """Connections that each thread may have."""
-        return max(1, self._pace.limit // max(1, self._alive))
+        """Connections that each thread may have: as many as a long way keeps busy, and no more than are allowed."""
+        alive = max(1, self._alive)
+        return max(1, min(ahead(self._latency(), alive), self._pace.limit // alive))
 
     @property
     def error(self) -> BaseException | None:
@@ -175,18 +200,25 @@ class Crew:
                 try:
                     task = urgent.popleft() if urgent else ready.popleft()
                 except IndexError:
+                    if worker.pending:
+                        worker.catch_up(len(worker.pending) - 1)
+                        continue
                     task = self._wait()
                     if task is None:
                         return
                 task(worker)
                 del task  # it may hold a job with an open file: not while this thread waits for more
-                if self._alive > self._pace.target and self._retire():
-                    return
+                if self._alive > self._pace.target:
+                    worker.catch_up()
+                    if self._retire():
+                        return
         except BaseException as error:
             self._leave()
             self.stop(error)
         finally:
             self._meters.discard(worker.meter)
+            for left in worker.pending:
+                left.drop()
 
     def _wait(self) -> Task | None:
         """The next task, or None when there will be none (this thread has then left)."""

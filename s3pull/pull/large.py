@@ -131,6 +131,7 @@ class LargeObject:
     # --- one segment ------------------------------------------------------------------------------------------
 
     def _segment(self, index: int, worker: Worker) -> None:
+        worker.catch_up()  # a segment takes long: no answer is kept waiting for it
         segment = None
         if self._trouble is None:
             try:

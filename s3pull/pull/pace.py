@@ -16,7 +16,10 @@ REQUEST_WEIGHT = 64 * 1024
 
 #: one thread is busy with a small object for about so many seconds: while it waits, others can work
 _OWN_SECONDS = 0.0004
-_MOST_AT_FIRST = 64
+#: threads take turns: more of them than this cost more in turns than they bring, unless goodput says otherwise
+_MOST_AT_FIRST = 8
+#: requests of small objects that one thread has under way
+_LEAST_AHEAD, _MOST_AHEAD = 4, 32
 _PAYS = 1.15  # goodput must grow by so much to call more connections better
 _HOLD = 5.0  # seconds between careful probes
 _COOL = 3.0  # seconds of calm after a throttle
@@ -25,8 +28,15 @@ _RAMP = 3.0  # seconds that new connections get to deliver something
 
 
 def opening(latency: float) -> int:
-    """Connections to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 64 far away."""
+    """Threads to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 8 far away."""
     return max(1, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)))
+
+
+def ahead(latency: float, threads: int) -> int:
+    """Requests of small objects that each of so many threads keeps under way: what the threads can work off while an
+    answer is on its way, and as many again, because answers do not come evenly.
+    """
+    return max(_LEAST_AHEAD, min(_MOST_AHEAD, round(2 * latency / _OWN_SECONDS / threads)))
 
 
 class _Phase(Enum):

@@ -8,7 +8,6 @@ nothing of how objects were found.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -46,8 +45,8 @@ if TYPE_CHECKING:
 
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
 SMALL = 256 * 1024
-#: requests of small objects that one thread has under way, where the number of connections allows
-_AHEAD = 4
+#: requests of small objects that one thread has under way, where the way is long and connections are allowed
+_MOST_AHEAD = 32
 _REPINS = 3
 #: seconds that a part of a killed run waits for somebody to go on with it
 KEEP_PARTS = 7 * 86400.0
@@ -134,6 +133,7 @@ class Puller:
         self._emit = emit
         self._lock = threading.Lock()
         self._in_a_row = 0
+        self._ahead = 1
         self._swept: set[str] = set()
         self._sweeping = threading.Lock()
         self.leftovers = Leftovers(tree)
@@ -147,33 +147,30 @@ class Puller:
     def _take_all(self, items: Sequence[Item], worker: Worker) -> None:
         """Decide and fetch, one after the other, but send the requests of small objects ahead.
 
-        So an answer is on its way while the one before it is checked and written.
+        So an answer is on its way while others are checked and written.
         """
-        ahead: deque[small.Ahead] = deque()
-        # before anything went well, all may be denied: then it is denied once for each thread, not four times
-        room = min(_AHEAD, self.crew.room) if self.tally.good else 1
-        try:
-            for item in items:
-                try:
-                    begun = self._begin(item, worker)
-                except S3pullError as error:
-                    self.failed(item.object, item.path, error)
-                    continue
-                if begun is not None:
-                    ahead.append(begun)
-                    if len(ahead) >= room:
-                        self._end(ahead.popleft(), worker)
-            while ahead:
-                self._end(ahead.popleft(), worker)
-        finally:
-            for left in ahead:
-                left.asked.drop()
+        for item in items:
+            try:
+                begun = self._begin(item, worker)
+            except S3pullError as error:
+                self.failed(item.object, item.path, error)
+                continue
+            if begun is not None:
+                worker.pending.append(begun)
+                worker.catch_up(self._room() - 1)
 
-    def _end(self, begun: small.Ahead, worker: Worker) -> None:
-        try:
-            small.fetch(self, begun, worker)
-        except S3pullError as error:
-            self.failed(begun.item.object, begun.item.path, error)
+    def _room(self) -> int:
+        """Requests of small objects that a thread may have under way. One more with each that went well, so that what
+        fails, is denied or is slow does so for few at first.
+        """
+        return min(self._ahead, self.crew.room)
+
+    def went(self, well: bool) -> None:
+        """How the answer of a small object came: whole and soon, or slowly."""
+        if not well:
+            self._ahead = 1
+        elif self._ahead < _MOST_AHEAD:
+            self._ahead += 1
 
     def make_directory(self, marker: RemoteObject, path: str) -> None:
         """A `dir/` object becomes a directory."""
@@ -214,6 +211,7 @@ class Puller:
                 return None
             return small.ask(self, item, directory, decision.reason)
         else:
+            worker.catch_up()
             large.LargeObject(self, item, directory, decision.reason).begin(worker)
         return None
 

@@ -40,27 +40,39 @@ class _Slow(Exception):
 
 
 class Ahead(NamedTuple):
-    """A small object whose GET is under way."""
+    """A small object whose GET is under way (`crew.Pending`)."""
 
+    puller: Puller
     item: Item
     directory: Directory
     reason: str
     asked: Asked
 
+    def end(self, worker: Worker) -> None:
+        """Take the answer; errors of the object become its event."""
+        try:
+            fetch(self, worker)
+        except S3pullError as error:
+            self.puller.failed(self.item.object, self.item.path, error)
+
+    def drop(self) -> None:
+        """Nobody will take it."""
+        self.asked.drop()
+
 
 def ask(puller: Puller, item: Item, directory: Directory, reason: str) -> Ahead:
     """Send the request of `item`. Raises nothing."""
     return Ahead(
-        item, directory, reason, puller.store.ask(item.object.key, pin=item.object, version_id=item.version_id)
+        puller, item, directory, reason, puller.store.ask(item.object.key, pin=item.object, version_id=item.version_id)
     )
 
 
-def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
+def fetch(ahead: Ahead, worker: Worker) -> None:
     """Take the answer and hand the file to the settler.
 
     Raises what `Store.get` raises, CheckFailed, DiskError, NameRefused.
     """
-    item, directory, reason, asked = ahead
+    puller, item, directory, reason, asked = ahead
     received = repins = 0
     doubted: Checksum | None = None
     first = True
@@ -68,6 +80,7 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
         try:
             stated, view = _read(puller, item, asked.body if first else None, worker)
         except _Slow as slow:
+            puller.went(False)
             large.LargeObject(puller, item, directory, reason).carry_on(worker, slow.body, slow.head)
             return
         except ObjectChanged as error:
@@ -85,6 +98,7 @@ def fetch(puller: Puller, ahead: Ahead, worker: Worker) -> None:
         if puller.judge(item, found, doubted):
             break
         doubted = found.by
+    puller.went(True)
     content, name = found.by, None
     if puller.choices.durable or puller.ledger is not None:
         own = _own_crc(found.by, view)

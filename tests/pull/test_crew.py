@@ -5,7 +5,7 @@ import pytest
 
 from s3pull.errors import Cancelled
 from s3pull.pull.crew import Crew
-from s3pull.pull.pace import Pace, opening
+from s3pull.pull.pace import Pace, ahead, opening
 from s3pull.pull.progress import Progress
 
 
@@ -148,6 +148,65 @@ def test_pace_keeps_to_its_limit_and_to_what_waits():
     assert set(Line(Pace(limit=64, target=8), knee=64).run(3, waiting=0)) == {8}
 
 
-@pytest.mark.parametrize(("latency", "connections"), [(0.0, 1), (0.0005, 1), (0.004, 10), (0.03, 64), (1.0, 64)])
+@pytest.mark.parametrize(("latency", "connections"), [(0.0, 1), (0.0005, 1), (0.002, 5), (0.03, 8), (1.0, 8)])
 def test_the_opening_follows_the_latency(latency, connections):
     assert opening(latency) == connections
+
+
+@pytest.mark.parametrize(
+    ("latency", "threads", "requests"),
+    [(0.0, 1, 4), (0.0005, 1, 4), (0.004, 1, 20), (0.03, 8, 19), (0.03, 64, 4), (1.0, 8, 32)],
+)
+def test_requests_ahead_follow_the_latency_too(latency, threads, requests):
+    assert ahead(latency, threads) == requests
+
+
+class Asked:
+    def __init__(self, told, name, error=None):
+        self.told, self.name, self.error = told, name, error
+
+    def end(self, worker):
+        self.told.append(("ended", self.name))
+        if self.error is not None:
+            raise self.error
+
+    def drop(self):
+        self.told.append(("dropped", self.name))
+
+
+def test_what_is_pending_outlives_its_task_and_is_ended_before_the_thread_waits():
+    told = []
+    team = crew(jobs=1)
+
+    def ask(name):
+        def task(worker):
+            told.append(("asked", name))
+            worker.pending.append(Asked(told, name))
+            worker.catch_up(2)
+
+        return task
+
+    team.submit([ask(n) for n in range(4)])
+    team.finish()
+    assert told == [
+        ("asked", 0), ("asked", 1), ("asked", 2), ("ended", 0), ("asked", 3), ("ended", 1), ("ended", 2), ("ended", 3),
+    ]  # fmt: skip
+
+
+def test_what_is_pending_when_the_run_ends_early_is_dropped():
+    told = []
+    team = crew(jobs=1)
+
+    def ask(worker):
+        worker.pending += [Asked(told, "first", OSError("boom")), Asked(told, "second")]
+
+    team.submit([ask])
+    with pytest.raises(OSError, match="boom"):
+        team.finish()
+    assert told == [("ended", "first"), ("dropped", "second")]
+
+
+def test_room_is_what_the_way_asks_for_and_the_limit_allows():
+    assert crew(jobs=256, latency=lambda: 0.03).room == 32
+    assert crew(jobs=8, latency=lambda: 0.03).room == 8
+    assert crew(jobs=256, latency=lambda: 0.0).room == 4

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from s3pull.errors import Cancelled
-from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, opening
+from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, opening, streams
 from s3pull.pull.progress import Meter, Progress
 
 _BEAT = 0.05
+#: of a core: what Python uses of it where it has no time to wait, over so many seconds
+_BUSY = 0.75
+_WINDOW = 0.2
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
@@ -92,6 +95,10 @@ class Crew:
         self._stopping = False
         self._error: BaseException | None = None
         self._pacer: threading.Thread | None = None
+        self._streaming = self._bound = False
+        #: connections that each thread may have: as many as a long way keeps busy, and no more than are allowed
+        self.room = 1
+        self._make_room()
         #: one for each thread that lives
         self._meters: set[Meter] = set()
 
@@ -157,11 +164,17 @@ class Crew:
             thread.join(max(0.0, deadline - time.monotonic()))
         return self._alive == 0
 
-    @property
-    def room(self) -> int:
-        """Connections that each thread may have: as many as a long way keeps busy, and no more than are allowed."""
+    def stream(self) -> None:
+        """Something large comes: have threads enough that the way is busy while each waits for its own."""
+        if not self._streaming:
+            self._streaming = True
+            with self._wake:
+                self._pace.target = max(self._pace.target, min(self._pace.limit, streams(self._latency())))
+                self._grow()
+
+    def _make_room(self) -> None:
         alive = max(1, self._alive)
-        return max(1, min(ahead(self._latency(), alive), self._pace.limit // alive))
+        self.room = max(1, min(ahead(self._latency(), alive), self._pace.limit // alive))
 
     @property
     def error(self) -> BaseException | None:
@@ -250,13 +263,20 @@ class Crew:
             self._wake.notify_all()
 
     def _keep_pace(self) -> None:
+        began, used = time.monotonic(), time.process_time()
         while True:
             time.sleep(_BEAT)
+            now, spent = time.monotonic(), time.process_time()
+            if now - began >= _WINDOW:
+                # small objects are Python's work, one thread at a time; large ones are not
+                self._bound = not self._streaming and (spent - used) / (now - began) > _BUSY
+                began, used = now, spent
             with self._wake:
                 if self._closed and self._alive == 0:
                     return
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
                 active = sum(1 for meter in list(self._meters) if meter.received)
-                self._pace.step(time.monotonic(), float(work), waiting, self._throttles(), active)
+                self._pace.step(now, float(work), waiting, self._throttles(), active, bound=self._bound)
                 self._grow()
+                self._make_room()

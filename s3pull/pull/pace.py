@@ -16,10 +16,12 @@ REQUEST_WEIGHT = 64 * 1024
 
 #: one thread is busy with a small object for about so many seconds: while it waits, others can work
 _OWN_SECONDS = 0.0004
-#: threads take turns: more of them than this cost more in turns than they bring, unless goodput says otherwise
-_MOST_AT_FIRST = 8
+#: threads take turns in Python: for small objects more of them cost more than they bring, unless goodput says otherwise
+_MOST_AT_FIRST = 2
+#: large objects keep a thread each while they stream
+_MOST_STREAMS = 16
 #: requests of small objects that one thread has under way
-_LEAST_AHEAD, _MOST_AHEAD = 4, 32
+_LEAST_AHEAD, _MOST_AHEAD = 4, 160
 _PAYS = 1.15  # goodput must grow by so much to call more connections better
 _HOLD = 5.0  # seconds between careful probes
 _COOL = 3.0  # seconds of calm after a throttle
@@ -28,8 +30,13 @@ _RAMP = 3.0  # seconds that new connections get to deliver something
 
 
 def opening(latency: float) -> int:
-    """Threads to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 8 far away."""
+    """Threads to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 2 far away."""
     return max(1, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)))
+
+
+def streams(latency: float) -> int:
+    """The same once something large is to be streamed: 1 on loopback, 16 far away."""
+    return max(1, min(_MOST_STREAMS, round(latency / _OWN_SECONDS)))
 
 
 def ahead(latency: float, threads: int) -> int:
@@ -65,14 +72,15 @@ class Pace:
     def __post_init__(self) -> None:
         self.target = min(self.target, self.limit)
 
-    def step(self, now: float, work: float, waiting: int, throttles: int, active: int) -> int:
+    def step(self, now: float, work: float, waiting: int, throttles: int, active: int, *, bound: bool = False) -> int:
         """The new target, given total `work` so far, tasks `waiting` for a connection, how often we were throttled, and
-        how many connections have delivered something.
+        how many connections have delivered something. `bound`: one more would only take turns with the others.
 
         | phase  | seen                                        | then |
         |--------|---------------------------------------------|------|
         | any    | a throttle                                  | halve, keep calm for a while |
         | any    | nothing waits                               | keep, measure anew |
+        | steady | it is bound by what Python can do           | keep, measure anew |
         | steady | the first window is over                    | measure anew: it is not typical |
         | steady | a window is over, and so is the hold        | probe: double (at first), later half as many again |
         | ramp   | all deliver, or they had 3 s                | measure: 0.2 s, or twice as long as the ramp |
@@ -105,7 +113,10 @@ class Pace:
             self._hold_until = now + _HOLD
             self._begin(_Phase.STEADY, now, work)
         elif self._phase is _Phase.JUDGE or now >= self._hold_until:
-            self._probe(now, work, rate, climbing=self._phase is _Phase.JUDGE)
+            if bound:
+                self._begin(_Phase.STEADY, now, work)
+            else:
+                self._probe(now, work, rate, climbing=self._phase is _Phase.JUDGE)
         return self.target
 
     def _probe(self, now: float, work: float, rate: float, *, climbing: bool) -> None:

@@ -108,7 +108,8 @@ class SocketStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.patience = patience if patience is not None else Patience()
-        self.latency = 0.0
+        #: the least seconds to an answer, of objects (True) and of all else
+        self._latencies = {True: 0.0, False: 0.0}
         self._access = access
         self._credentials = credentials
         self._remember = remember
@@ -117,7 +118,7 @@ class SocketStore:
         self._silence = silence
         self._resolve = resolve
         self._clock = clock
-        self._timer = time.monotonic
+        self.timer = time.monotonic
         self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._interrupted = False
@@ -276,7 +277,7 @@ class SocketStore:
         wire = route.wire(request, credentials)
         pool = route.pool
         connection = pool.take()
-        asked = self._timer()
+        asked = self.timer()
         try:
             try:
                 head = connection.ask(wire)
@@ -287,12 +288,21 @@ class SocketStore:
         except BaseException:
             pool.drop(connection)
             raise
-        taken = self._timer() - asked
-        if taken < self.latency or not self.latency:
-            self.latency = taken
+        self.answered(self.timer() - asked, of_object=request.kind is not Kind.LIST and request.method == b"GET")
         if head.status == 200 or head.status == 206:
             return connection, head
         raise self._failure(route, request, credentials, connection, head)
+
+    @property
+    def latency(self) -> float:
+        """See `Store.latency`. A listing and an object may be far apart: objects count, once there was one."""
+        return self._latencies[True] or self._latencies[False]
+
+    def answered(self, seconds: float, *, of_object: bool) -> None:
+        """An answer began so long after its request. One that nobody waited for says too much; the least is right."""
+        least = self._latencies[of_object]
+        if seconds < least or not least:
+            self._latencies[of_object] = seconds
 
     def _failure(
         self, route: Route, request: Request, credentials: Credentials | None, connection: Connection, head: Head
@@ -384,7 +394,7 @@ class SocketStore:
 class Asked:
     """A GET that was sent and not yet answered; see `Store.ask`. Made and used by one thread."""
 
-    __slots__ = ("_connection", "_credentials", "_failure", "_request", "_route", "_store", "_take")
+    __slots__ = ("_asked", "_connection", "_credentials", "_failure", "_request", "_route", "_store", "_take")
 
     def __init__(self, store: SocketStore, request: Request, take: Taker) -> None:
         self._store = store
@@ -397,6 +407,7 @@ class Asked:
         try:
             store.patience.wait_at_gate()
             self._connection = route.pool.take()
+            self._asked = store.timer()
             self._connection.send(route.wire(request, self._credentials))
         except S3pullError as error:
             self._failure = error
@@ -415,6 +426,7 @@ class Asked:
             else:
                 try:
                     if head.status == 200:
+                        self._store.answered(self._store.timer() - self._asked, of_object=True)
                         body = self._take(route, connection, head)
                         self._store.patience.succeeded()
                         return body

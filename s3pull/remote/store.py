@@ -66,8 +66,11 @@ class Store(Protocol):
 
     #: the budget of retries that callers share when they go on with a body that broke off
     patience: Patience
-    #: seconds from a request to the head of its answer, the shortest so far; 0.0 before the first
-    latency: float
+
+    @property
+    def latency(self) -> float:
+        """Seconds from a request to the head of its answer, the shortest so far; 0.0 before the first."""
+        ...
 
     def head(
         self, key: str, *, version_id: str | None = None, part: int | None = None, checksum: bool = False

@@ -5,7 +5,7 @@ import pytest
 
 from s3pull.errors import Cancelled
 from s3pull.pull.crew import Crew
-from s3pull.pull.pace import Pace, ahead, opening
+from s3pull.pull.pace import Pace, ahead, opening, streams
 from s3pull.pull.progress import Progress
 
 
@@ -101,7 +101,7 @@ class Line:
         self.now = self.work = 0.0
         self.active, self.changed = pace.target, 0.0
 
-    def run(self, seconds, waiting=999, throttles=0):
+    def run(self, seconds, waiting=999, throttles=0, bound=False):
         seen = []
         for _ in range(round(seconds / 0.05)):
             self.now += 0.05
@@ -109,7 +109,7 @@ class Line:
             if self.now - self.changed >= self.ramp:
                 self.active = before
             self.work += min(self.active, self.knee) * 50.0
-            seen.append(self.pace.step(self.now, self.work, waiting, throttles, self.active))
+            seen.append(self.pace.step(self.now, self.work, waiting, throttles, self.active, bound=bound))
             if self.pace.target != before:
                 self.changed = self.now
                 self.active = min(self.active, self.pace.target)
@@ -121,6 +121,12 @@ def test_pace_doubles_while_it_pays_and_settles_when_it_does_not():
     seen = line.run(4)
     assert max(seen) == 128
     assert seen[-1] == 64
+
+
+def test_pace_tries_no_more_where_python_is_what_it_is_bound_by():
+    line = Line(Pace(limit=256, target=2), knee=64)
+    assert set(line.run(8, bound=True)) == {2}
+    assert max(line.run(4)) == 128
 
 
 def test_pace_waits_for_what_is_far_away_before_it_judges():
@@ -148,17 +154,34 @@ def test_pace_keeps_to_its_limit_and_to_what_waits():
     assert set(Line(Pace(limit=64, target=8), knee=64).run(3, waiting=0)) == {8}
 
 
-@pytest.mark.parametrize(("latency", "connections"), [(0.0, 1), (0.0005, 1), (0.002, 5), (0.03, 8), (1.0, 8)])
+@pytest.mark.parametrize(("latency", "connections"), [(0.0, 1), (0.0005, 1), (0.002, 2), (1.0, 2)])
 def test_the_opening_follows_the_latency(latency, connections):
     assert opening(latency) == connections
 
 
 @pytest.mark.parametrize(
     ("latency", "threads", "requests"),
-    [(0.0, 1, 4), (0.0005, 1, 4), (0.004, 1, 20), (0.03, 8, 19), (0.03, 64, 4), (1.0, 8, 32)],
+    [(0.0, 1, 4), (0.0005, 1, 4), (0.004, 1, 20), (0.03, 8, 19), (0.03, 64, 4), (1.0, 2, 160)],
 )
 def test_requests_ahead_follow_the_latency_too(latency, threads, requests):
     assert ahead(latency, threads) == requests
+
+
+@pytest.mark.parametrize(("latency", "threads"), [(0.0, 1), (0.002, 5), (0.03, 16), (1.0, 16)])
+def test_streams_follow_the_latency(latency, threads):
+    assert streams(latency) == threads
+
+
+def test_something_large_calls_more_threads():
+    team, at_once, gate = crew(jobs=8, latency=lambda: 0.03), [], threading.Barrier(6)
+
+    def begin(worker):
+        team.stream()
+        team.hurry([lambda worker: at_once.append(gate.wait(20))] * 6)
+
+    team.submit([begin])
+    team.finish()
+    assert len(at_once) == 6
 
 
 class Asked:
@@ -207,6 +230,6 @@ def test_what_is_pending_when_the_run_ends_early_is_dropped():
 
 
 def test_room_is_what_the_way_asks_for_and_the_limit_allows():
-    assert crew(jobs=256, latency=lambda: 0.03).room == 32
+    assert crew(jobs=256, latency=lambda: 0.03).room == 150
     assert crew(jobs=8, latency=lambda: 0.03).room == 8
     assert crew(jobs=256, latency=lambda: 0.0).room == 4

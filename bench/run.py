@@ -87,8 +87,6 @@ class Bench:
                 turn = number % len(able)
                 for peer in [*able[turn:], *able[:turn]]:
                     costs[peer.name].append(self._once(peer, scenario, site)[0])
-        for folder in self.scratch.glob("out-*"):
-            shutil.rmtree(folder)
         return [Result(peer, costs[peer.name], verified[peer.name]) for peer in able]
 
     def _job(self, scenario: Scenario, site: Nginx) -> Job:
@@ -122,8 +120,8 @@ class Bench:
         if wrong:
             sys.exit(f"bench: {peer.name} did not do {scenario.name} rightly: {', '.join(wrong[:5])}")
         if scenario.work == GET and self.bucket.size(job.source) > 100 * MIB:
-            # a large file's space is needed again; small files stay to the end of the scenario, because ext4 looks
-            # long for inodes that were not deleted just now, and the next run would pay for that
+            # a large file's space is needed again; small files stay to the end of the bench, because ext4 looks long
+            # for inodes that were not deleted just now, and the next run would pay for that
             shutil.rmtree(job.target)
         return cost, proof(stdout) if extra else "not reported"
 

@@ -42,6 +42,10 @@ _SINGLE = frozenset(
 #: Spelling on the wire -> lower case, for names that were found valid. Bounded: a server cannot make it grow for ever.
 _names: dict[bytes, bytes] = {}
 _MAX_NAMES = 1000
+#: The same for whole lines: most of those of an answer are in all answers, and so are among the first that are seen.
+_lines: dict[bytes, tuple[bytes, bytes]] = {}
+_MAX_LINES = 2000
+_LONGEST_KEPT = 200
 
 
 class Head(NamedTuple):
@@ -93,11 +97,8 @@ def parse_head(buffer: bytearray | bytes, start: int, stop: int) -> tuple[Head, 
         raise _malformed(f"no HTTP status line but {lines[0][:40]!r}")
     headers: dict[bytes, bytes] = {}
     for line in lines[1:]:
-        raw, colon, value = line.partition(b":")
-        name = _names.get(raw) or _new_name(raw, colon)
-        if not colon:
-            raise _malformed("a header line without a colon")
-        value = value.strip(b" \t")
+        known = _lines.get(line)
+        name, value = known if known is not None else _new_line(line)
         if name in headers:
             value = _joined(name, headers[name], value)
         headers[name] = value
@@ -110,6 +111,17 @@ def _refuse_early(buffer: bytearray | bytes, start: int, stop: int) -> None:
     begin = bytes(buffer[start : min(stop, start + 7)])
     if not b"HTTP/1.".startswith(begin):
         raise _malformed(f"no HTTP status line but {begin!r}")
+
+
+def _new_line(line: bytes) -> tuple[bytes, bytes]:
+    raw, colon, value = line.partition(b":")
+    name = _names.get(raw) or _new_name(raw, colon)
+    if not colon:
+        raise _malformed("a header line without a colon")
+    found = name, value.strip(b" \t")
+    if len(_lines) < _MAX_LINES and len(line) < _LONGEST_KEPT:
+        _lines[line] = found
+    return found
 
 
 def _new_name(raw: bytes, colon: bytes) -> bytes:

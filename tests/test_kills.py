@@ -419,6 +419,7 @@ def test_a_tree_of_small_files_is_right_at_every_stop(fake_aws, tmp_path):
     assert all((out / key).read_bytes() == body for key, body in bodies.items())
 
 
+@pytest.mark.slow  # on a machine that cannot keep up, more waits in the sockets
 def test_on_a_slow_link_a_kill_loses_at_most_two_seconds(fake_aws, tmp_path):
     """Small objects too: what takes longer than a second is kept in part files."""
     rate, jobs, size = 20_000, 8, 200_000

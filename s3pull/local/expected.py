@@ -34,7 +34,6 @@ def take(tree: Tree, receipts: Receipts) -> set[str]:
     A file of another size or time than its object was to have is somebody else's.
     """
     look = Sweep(tree).look
-    found = []
     folders = set()
     for file in receipts.expected():
         folders.add(file.path.rpartition("/")[0])
@@ -42,9 +41,7 @@ def take(tree: Tree, receipts: Receipts) -> set[str]:
         if standing is None or standing[0] != file.size or file.modified is None:
             continue
         if abs(standing[1] / 1e9 - file.modified) < _TIME_SLACK:
-            found.append(Receipt(file.key, file.path, *standing, UNPROVEN))
-    for receipt in found:
-        receipts.record(receipt)
+            receipts.record(Receipt(file.key, file.path, *standing, UNPROVEN))
     receipts.flush()
     return folders
 

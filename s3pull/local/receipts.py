@@ -210,13 +210,20 @@ class Receipts:
             self._transaction("INSERT OR REPLACE INTO expected VALUES (?,?,?,?)", (file[:4] for file in files))
 
     def expected(self) -> Iterator[Expected]:
-        """All of them by key, and whether they have a receipt by now."""
+        """All of them by key, and whether they have a receipt by now. Receipts may be recorded meanwhile."""
         query = (
             "SELECT e.key, e.path, e.size, e.modified, r.key IS NOT NULL "
-            "FROM expected e LEFT JOIN receipts r USING (key) ORDER BY e.key"
+            "FROM expected e LEFT JOIN receipts r USING (key) WHERE e.key > ? ORDER BY e.key LIMIT ?"
         )
-        for key, path, size, modified, known in self._scan(query):
-            yield Expected(key, path, size, modified, bool(known))
+        last = ""
+        while True:
+            with _translated(self._path), self._use:
+                rows = self._db.execute(query, (last, _PAGE)).fetchall()
+            for key, path, size, modified, known in rows:
+                yield Expected(key, path, size, modified, bool(known))
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
 
     def settle_expected(self) -> None:
         """All that was expected has its receipt, or was not made."""

@@ -52,6 +52,17 @@ def test_what_was_made_after_the_note_is_ours(tree, receipts):
     assert list(receipts.rows()) == [Receipt("k", "a/f", 4, WHEN * 10**9, UNPROVEN)]
 
 
+def test_many_are_taken_while_they_are_recorded(tree, receipts, monkeypatch):
+    monkeypatch.setattr("s3pull.local.receipts._PAGE", 7)
+    monkeypatch.setattr("s3pull.local.receipts._BATCH", 3)
+    names = [f"f{number:03}" for number in range(50)]
+    expected.note((Expected(name, name, 4, WHEN) for name in names), tree, receipts)
+    for name in names:
+        put(tree, name)
+    expected.take(tree, receipts)
+    assert owned(receipts) == names
+
+
 def test_what_stood_there_before_is_not(tree, receipts):
     put(tree, "f")
     expected.note([Expected("f", "f", 4, WHEN)], tree, receipts)

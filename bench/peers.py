@@ -64,7 +64,8 @@ def version(peer: Peer) -> str:
     """The first line that the peer prints about itself."""
     told = subprocess.run([program(peer.program), peer.version], capture_output=True, text=True).stdout
     first = told.strip().splitlines()[0] if told.strip() else "?"
-    return first if peer.program in first else f"{peer.program} {first}"
+    words = " ".join(first.split()[:2])
+    return words if peer.program in words else f"{peer.name} {words}"
 
 
 def environment(site: Nginx) -> dict[str, str]:

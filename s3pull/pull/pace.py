@@ -21,7 +21,7 @@ _MOST_AT_FIRST = 2
 #: large objects keep a thread each while they stream
 _MOST_STREAMS = 16
 #: requests of small objects that one thread has under way
-_LEAST_AHEAD, _MOST_AHEAD = 4, 160
+_LEAST_AHEAD, _MOST_AHEAD = 4, 240
 _PAYS = 1.15  # goodput must grow by so much to call more connections better
 _HOLD = 5.0  # seconds between careful probes
 _COOL = 3.0  # seconds of calm after a throttle
@@ -41,9 +41,9 @@ def streams(latency: float) -> int:
 
 def ahead(latency: float, threads: int) -> int:
     """Requests of small objects that each of so many threads keeps under way: what the threads can work off while an
-    answer is on its way, and as many again, because answers do not come evenly.
+    answer is on its way, and twice as many again, because answers do not come evenly.
     """
-    return max(_LEAST_AHEAD, min(_MOST_AHEAD, round(2 * latency / _OWN_SECONDS / threads)))
+    return max(_LEAST_AHEAD, min(_MOST_AHEAD, round(3 * latency / _OWN_SECONDS / threads)))
 
 
 class _Phase(Enum):

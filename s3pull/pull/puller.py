@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
 SMALL = 256 * 1024
 #: requests of small objects that one thread has under way, where the way is long and connections are allowed
-_MOST_AHEAD = 160
+_MOST_AHEAD = 240
 _REPINS = 3
 #: seconds that a part of a killed run waits for somebody to go on with it
 KEEP_PARTS = 7 * 86400.0

@@ -81,6 +81,7 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
             stated, view = _read(puller, item, asked.body if first else None, worker)
         except _Slow as slow:
             puller.went(False)
+            puller.crew.stream()
             large.LargeObject(puller, item, directory, reason).carry_on(worker, slow.body, slow.head)
             return
         except ObjectChanged as error:

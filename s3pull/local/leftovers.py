@@ -66,13 +66,14 @@ class Leftovers:
         """
         taken = None
         for facts in self._found.get(directory.relative, {}).pop(ident, ()):
-            proven = facts.seal.endswith("v")
-            look = _whole(directory, facts, size, crc) if taken is None and (proven or not verified) else None
+            said, proven = owner.unseal(facts.seal)
+            wanted = taken is None and (proven or not verified)
+            look = _whole(directory, facts.name, size, lambda data, said=said: crc(data) == said) if wanted else None
             name = owner.part_name(ident, facts.seal)
             if look is None:
                 directory.unlink(facts.name)
             elif directory.rename(facts.name, name):  # of all who want it one succeeds
-                taken = Taken(name, int(facts.seal[:-1], 16), proven, look)
+                taken = Taken(name, said, proven, look)
         return taken
 
     def clear(self) -> None:
@@ -84,22 +85,14 @@ class Leftovers:
                 directory.unlink(facts.name)
 
 
-def _whole(directory: Directory, facts: PartName, size: int, crc: Callable[[bytearray], int]) -> FileStat | None:
-    """How the file looks, if it is what its name says."""
-    file = open_own(directory, facts.name)
+def _whole(directory: Directory, name: str, size: int, right: Callable[[bytearray], bool]) -> FileStat | None:
+    """How the file looks, if it has that size and its bytes are `right`."""
+    file = open_own(directory, name)
     if file is None:
         return None
     try:
         look = FileStat.of(os.fstat(file.fd))
-        if look.size != size:
-            return None
-        data = bytearray(size)
-        filled = 0
-        while filled < size:
-            count = file.read_at(filled, memoryview(data)[filled:])
-            if not count:
-                return None
-            filled += count
+        data = file.read_first(size) if look.size == size else bytearray()
     except OSError as error:
-        raise data_error(error, f"cannot read {directory.path(facts.name)!r}") from error
-    return look if crc(data) == int(facts.seal[:-1], 16) else None
+        raise data_error(error, f"cannot read {directory.path(name)!r}") from error
+    return look if len(data) == size and right(data) else None

@@ -55,6 +55,17 @@ class OpenFile:
             while len(data):
                 data = data[os.write(self.fd, data) :]
 
+    def read_first(self, size: int) -> bytearray:
+        """The first `size` bytes, or as many as there are."""
+        data = bytearray(size)
+        count = 0
+        while count < size:
+            more = self.read_at(count, memoryview(data)[count:])
+            if not more:
+                return data[:count]
+            count += more
+        return data
+
     def read_at(self, offset: int, buffer: memoryview) -> int:
         if _HAS_PREAD:
             return os.preadv(self.fd, [buffer], offset)

@@ -96,6 +96,11 @@ def seal(crc: int, verified: bool) -> str:
     return f"{crc:016x}{'v' if verified else 'u'}"
 
 
+def unseal(text: str) -> tuple[int, bool]:
+    """What `seal` was given."""
+    return int(text[:-1], 16), text.endswith("v")
+
+
 def parse(name: str) -> PartName | None:
     """The facts in the name of a part or its log; None for any other name."""
     match = _NAME.fullmatch(name)

@@ -434,13 +434,6 @@ def _read_log(directory: Directory, name: str) -> bytes | None:
         size = os.fstat(file.fd).st_size
         if size > _LARGEST_LOG:
             return None
-        text = bytearray(size)
-        count = 0
-        while count < size:
-            more = file.read_at(count, memoryview(text)[count:])
-            if not more:
-                break
-            count += more
+        return bytes(file.read_first(size))
     except OSError as error:
         raise data_error(error, f"cannot read {directory.path(name)!r}") from error
-    return bytes(text[:count])

@@ -1,11 +1,17 @@
-"""Folders that a killed run made, and in which it left no file of anybody's."""
+"""Folders in which no file of anybody's is left."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from s3pull.local import owner
 from s3pull.local.directory import DIRECTORY
 from s3pull.local.owner import State
 from s3pull.local.tree import Tree
+
+if TYPE_CHECKING:  # SQLite, which most runs do not need
+    from s3pull.local.receipts import Receipts
 
 
 def remove_abandoned(tree: Tree, folder: str) -> bool:
@@ -29,3 +35,17 @@ def remove_abandoned(tree: Tree, folder: str) -> bool:
         directory.unlink(name)
     tree.remove_empty(folder)
     return True
+
+
+def remove_empty(tree: Tree, receipts: Receipts, folders: Iterable[str]) -> None:
+    """Deepest first, and upwards as long as that empties them; folders that objects (`dir/`) stand for stay."""
+    every = {above for folder in folders for above in _upwards(folder)}
+    for folder in sorted(every, key=lambda path: path.count("/"), reverse=True):
+        if receipts.find(folder + "/") is None:
+            tree.remove_empty(folder)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]

@@ -9,8 +9,10 @@ trust them. It also knows then in which folders part files may lie that nobody w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from s3pull.errors import NameRefused, NothingThere
+from s3pull.local.abandoned import remove_empty
 from s3pull.local.mirror import UNPROVEN
 from s3pull.local.parts import sweep
 from s3pull.local.receipts import Expected, Receipts
@@ -50,11 +52,9 @@ def tidy(tree: Tree, receipts: Receipts, folders: Iterable[str], *, dead_age: fl
     """Rid these folders of dead runs' parts (those that could be resumed: older than `dead_age` seconds), and the tree
     of those that are then empty and stand for no object. Raises DiskError.
     """
-    for folder in sorted(folders, key=lambda path: path.count("/"), reverse=True):
-        try:
+    swept = set()
+    for folder in folders:
+        with suppress(NothingThere, NameRefused):
             sweep(tree.directory(folder, create=False), dead_age=dead_age)
-        except (NothingThere, NameRefused):
-            continue
-        while folder and receipts.find(folder + "/") is None:
-            tree.remove_empty(folder)
-            folder = folder.rpartition("/")[0]
+            swept.add(folder)
+    remove_empty(tree, receipts, swept)

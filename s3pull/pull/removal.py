@@ -5,11 +5,12 @@ Whether so much may be deleted was judged before (`guard`). Only what has a rece
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from s3pull.errors import NameRefused, NothingThere, S3pullError
 from s3pull.events import Action, ObjectEvent, Reason
+from s3pull.local.abandoned import remove_empty
 from s3pull.local.directory import Directory
 from s3pull.local.receipts import Receipts
 from s3pull.local.tree import Tree
@@ -52,7 +53,7 @@ class Removal:
             for directory in touched.values():
                 directory.sync()
             self._receipts.drop(row.key for row in done if not row.moved)
-            self._remove_empty(folders)
+            remove_empty(self._tree, self._receipts, folders)
 
     def _one(self, row: Gone, touched: dict[str, Directory], folders: set[str]) -> bool:
         """Whether the receipt can go, too."""
@@ -82,16 +83,3 @@ class Removal:
         self._tally.counts[Action.DELETED] += 1
         self._emit(ObjectEvent(Action.DELETED, self._root + row.key, row.path, row.size, reason=Reason.GONE))
         return True
-
-    def _remove_empty(self, folders: set[str]) -> None:
-        """Deepest first, and upwards as long as that empties them; folders that objects (`dir/`) stand for stay."""
-        every = {above for folder in folders for above in _upwards(folder)}
-        for folder in sorted(every, key=lambda path: path.count("/"), reverse=True):
-            if folder and self._receipts.find(folder + "/") is None:
-                self._tree.remove_empty(folder)
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]

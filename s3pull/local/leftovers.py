@@ -68,7 +68,7 @@ class Leftovers:
         for facts in self._found.get(directory.relative, {}).pop(ident, ()):
             said, proven = owner.unseal(facts.seal)
             wanted = taken is None and (proven or not verified)
-            look = _whole(directory, facts.name, size, lambda data, said=said: crc(data) == said) if wanted else None
+            look = _whole(directory, facts.name, size, crc, said) if wanted else None
             name = owner.part_name(ident, facts.seal)
             if look is None:
                 directory.unlink(facts.name)
@@ -85,14 +85,16 @@ class Leftovers:
                 directory.unlink(facts.name)
 
 
-def _whole(directory: Directory, name: str, size: int, right: Callable[[bytearray], bool]) -> FileStat | None:
-    """How the file looks, if it has that size and its bytes are `right`."""
+def _whole(directory: Directory, name: str, size: int, crc: Callable[[bytearray], int], said: int) -> FileStat | None:
+    """How the file looks, if it has that size and hashes to what is said."""
     file = open_own(directory, name)
     if file is None:
         return None
     try:
         look = FileStat.of(os.fstat(file.fd))
-        data = file.read_first(size) if look.size == size else bytearray()
+        if look.size != size:
+            return None
+        data = file.read_first(size)
     except OSError as error:
         raise data_error(error, f"cannot read {directory.path(name)!r}") from error
-    return look if len(data) == size and right(data) else None
+    return look if len(data) == size and crc(data) == said else None

@@ -145,15 +145,12 @@ class _Fan:
         """By one stream, all after the first `given` keys, the last of which was `last`."""
         self.close()
         for page in self._store.list(self._prefix):
-            if given >= len(page):
-                given -= len(page)
-                if not given and page[-1].key != last:
-                    raise _OutOfOrder(f"the service lists {self._prefix!r} in another order each time")
-                continue
-            if given and page[given - 1].key != last:
+            known = min(given, len(page))
+            if known and known == given and page[known - 1].key != last:
                 raise _OutOfOrder(f"the service lists {self._prefix!r} in another order each time")
-            yield page[given:]
-            given = 0
+            given -= known
+            if known < len(page):
+                yield page[known:]
 
     def close(self) -> None:
         """Begin nothing more; streams under way end with their page."""
@@ -247,14 +244,12 @@ class _Fan:
     def _goes_on(self, of: _Range, key: str) -> bool:
         """Whether `key`, the first after `of`, is the one with which the streams after it go on. The lock is held."""
         at = of.following
-        while at is not None and not at.count and at.until is not None and key > at.until:
+        while at is not None:
             while self._unproven(at):
                 self._change.wait()
-            if at.count:
+            if at.count or at.until is None or key <= at.until:
                 break
             at = at.following
-        while self._unproven(at):
-            self._change.wait()
         return at is None or at.first == key or self._closed
 
     def _unproven(self, of: _Range | None) -> bool:

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
 SMALL = 256 * 1024
-#: requests of small objects that one thread has under way, where the way is long and connections are allowed
-_MOST_AHEAD = 240
 _REPINS = 3
 #: seconds that a part of a killed run waits for somebody to go on with it
 KEEP_PARTS = 7 * 86400.0
@@ -167,10 +165,7 @@ class Puller:
 
     def went(self, well: bool) -> None:
         """How the answer of a small object came: whole and soon, or slowly."""
-        if not well:
-            self._ahead = 1
-        elif self._ahead < _MOST_AHEAD:
-            self._ahead += 1
+        self._ahead = self._ahead + 1 if well else 1
 
     def make_directory(self, marker: RemoteObject, path: str) -> None:
         """A `dir/` object becomes a directory."""

@@ -17,7 +17,7 @@ _PLACES = 40
 _DIGITS = frozenset(string.digits)
 _LIKE = (
     _DIGITS,
-    frozenset(string.hexdigits.lower()) - frozenset(string.ascii_uppercase),
+    frozenset(string.hexdigits.lower()),
     frozenset(string.ascii_lowercase),
     frozenset(string.ascii_uppercase),
     frozenset(string.digits + string.ascii_lowercase),

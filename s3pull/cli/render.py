@@ -173,8 +173,7 @@ class Output:
 
     def line(self, text: str) -> None:
         """One line of data, as it is."""
-        with self._lock, self._aside(self._stdout):
-            self._stdout.write(text + "\n")
+        self.lines((text,))
 
     def lines(self, texts: Iterable[str]) -> None:
         """Many lines of data, as they are, and at once."""
@@ -191,9 +190,7 @@ class Output:
 
     def record(self, record: JSON) -> None:
         """One line of JSON, at once."""
-        with self._lock, self._aside(self._stdout):
-            self._stdout.write(json_line(record))
-            self._stdout.flush()
+        self.records((record,))
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Columns, left-aligned, two spaces apart."""

@@ -60,8 +60,6 @@ class Publication:
         self._carry_gone = False
         self._resumed = False
         self._encoded = False
-        #: there is a release, and nothing says what its files are
-        self.adopts = False
         self.base_tree: Tree | None = None
         self.base_receipts: Receipts | None = None
 
@@ -71,8 +69,7 @@ class Publication:
         if releases is not None and current is not None:
             self.base_tree = self._stack.enter_context(Tree(releases.tree_path(current), create=False))
             path = releases.receipts_path(current)
-            self.adopts = missing(path)
-            if not self.adopts:
+            if not missing(path):
                 self.base_receipts = self._stack.enter_context(Receipts.open(path, read_only=True))
         return self
 
@@ -85,6 +82,11 @@ class Publication:
     def has_base(self) -> bool:
         """Whether there is a release already."""
         return self.base_tree is not None
+
+    @property
+    def adopts(self) -> bool:
+        """Whether there is a release, and nothing says what its files are."""
+        return self.base_tree is not None and self.base_receipts is None
 
     def why(self, key: str) -> tuple[Reason, bool]:
         """Why an object was fetched that the next release had not yet, and whether its file was changed here.
@@ -129,14 +131,14 @@ class Publication:
         self._carry_gone = carry_gone
         self._encoded = encoded
         base, known = self.base_tree, self.base_receipts
-        if base is not None and self.adopts:
-            links = _Links(base, tree)
+        if base is None:
+            return
+        links = _Links(base, tree)
+        if known is None:
             for path, found in _files(base):
                 stopped()
                 links.give(Receipt(path, path, found.size, found.mtime_ns, UNPROVEN))
-        if base is None or known is None:
             return
-        links = _Links(base, tree)
         rows = known.rows()
         while batch := list(islice(rows, 500)):
             stopped()

@@ -30,6 +30,8 @@ _BINARY = getattr(os, "O_BINARY", 0)
 #: a planted FIFO must not block whoever opens it
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 OPEN_DIRECTORY = os.O_RDONLY | NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
+#: seconds: file systems keep coarser times than nanoseconds (FAT: 2 s) and LastModified has whole seconds
+TIME_SLACK = 2.0
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW | _BINARY
 _CANNOT_LINK = frozenset(
     {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EINVAL}

@@ -13,15 +13,13 @@ from contextlib import suppress
 
 from s3pull.errors import NameRefused, NothingThere
 from s3pull.local.abandoned import remove_empty
+from s3pull.local.directory import TIME_SLACK
 from s3pull.local.mirror import UNPROVEN
 from s3pull.local.parts import sweep
 from s3pull.local.receipts import Expected, Receipts
 from s3pull.local.sweep import Sweep
 from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
-
-#: file systems keep coarser times than nanoseconds, and LastModified in a header has whole seconds
-_TIME_SLACK = 2.0
 
 
 def note(files: Iterable[Expected], tree: Tree, receipts: Receipts) -> None:
@@ -42,7 +40,7 @@ def take(tree: Tree, receipts: Receipts) -> set[str]:
         standing = look(file.path) if not file.known else None
         if standing is None or standing[0] != file.size or file.modified is None:
             continue
-        if abs(standing[1] / 1e9 - file.modified) < _TIME_SLACK:
+        if abs(standing[1] / 1e9 - file.modified) < TIME_SLACK:
             receipts.record(Receipt(file.key, file.path, *standing, UNPROVEN))
     receipts.flush()
     return folders

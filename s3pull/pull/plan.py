@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from s3pull.events import Reason
+from s3pull.local.directory import TIME_SLACK
 
 
 class Standing(NamedTuple):
@@ -40,10 +41,6 @@ class Decision(NamedTuple):
     reason: str
     refused: bool = False
     edited: bool = False
-
-
-#: File systems keep coarser times than nanoseconds (FAT: 2 s) and LastModified has whole seconds.
-TIME_SLACK = 2.0
 
 
 def needs_proof(standing: Standing | None, size: int, said: Said | None = None, *, no_clobber: bool = False) -> bool:

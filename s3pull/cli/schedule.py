@@ -19,6 +19,7 @@ import typer
 from s3pull.cli import timetable
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
+from s3pull.cli.sync import check
 from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,10 +139,7 @@ class RunChoice(Choice):
 
     def words(self) -> list[str]:
         """As options of sync. Raises UsageError where they contradict each other, as sync would."""
-        if self.max_delete is not None and not self.delete:
-            raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
-        if not self.publish and (self.keep is not None or self.grace is not None):
-            raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
+        check(delete=self.delete, max_delete=self.max_delete, publish=self.publish, keep=self.keep, grace=self.grace)
         found: list[str] = []
         for one in fields(self):
             value, name = getattr(self, one.name), one.name.replace("_", "-")

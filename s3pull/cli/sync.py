@@ -82,12 +82,13 @@ class SyncChoice(Choice):
         span,
     ] = None  # fmt: skip
 
-    def check(self) -> None:
-        """Raises UsageError where options contradict each other."""
-        if self.max_delete is not None and not self.delete:
-            raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
-        if not self.publish and (self.keep is not None or self.grace is not None):
-            raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
+
+def check(*, delete: bool, max_delete: object, publish: bool, keep: object, grace: object) -> None:
+    """Raise UsageError where options contradict each other; None is what was not given."""
+    if max_delete is not None and not delete:
+        raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
+    if not publish and (keep is not None or grace is not None):
+        raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
 
 
 @command(app)
@@ -121,7 +122,7 @@ def sync(
     from s3pull.cli.wiring import open_source
     from s3pull.pull.globs import Filters
 
-    sync.check()
+    check(delete=sync.delete, max_delete=sync.max_delete, publish=sync.publish, keep=sync.keep, grace=sync.grace)
     manifest = _manifest(sync.locked)
     rules, limit = Filters(filters.rules), _limit(sync.max_delete)
     source, dest = _places(source, dest, manifest)

@@ -151,8 +151,9 @@ def test_memory_does_not_grow_with_the_listing(mirrored):
     """s5cmd#497, s5cmd#745: 145 million objects are not held in memory.
 
     A run with nothing to do, its peak in KiB as the kernel counted it, once for few objects and once for many. The
-    names are long: whoever kept the listing, or the receipts, would need 4,400 KiB more. One stream lists here: how
-    much several may have waiting is bounded, and tested, elsewhere (tests/pull/test_fanout.py).
+    names are long: whoever kept the listing, or the receipts, would need 11,000 KiB more; the peak of one and the same
+    run varies by 2,000. One stream lists here: how much several may have waiting is bounded, and tested, elsewhere
+    (tests/pull/test_fanout.py).
     """
     # getrusage would tell of this process, too: a child's peak begins with that of its parent
     measure = (
@@ -190,8 +191,9 @@ def test_memory_does_not_grow_with_the_listing(mirrored):
 
     add(range(6000))  # from here on what is ahead of the comparison, and SQLite's cache, are as large as they get
     few = peak()
-    add(range(6000, 14_000))
-    assert peak() - few < 2000
+    add(range(6000, 26_000))
+    many = peak()
+    assert many - few < 5000
     assert mirrored.nothing_stray()
 
 

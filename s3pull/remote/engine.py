@@ -1,14 +1,6 @@
 """`SocketStore`: the `Store` contract over our own connections.
 
-One call is one thread, one connection, one blocking exchange. What goes wrong is sorted by `_Recovery`:
-
-    | what came                                   | what is done                                                     |
-    |---------------------------------------------|------------------------------------------------------------------|
-    | Transient                                   | try again while `Patience` lasts                                 |
-    | TokenExpired                                | one `CredentialSource.renew`, one more try                       |
-    | 403 within 60 s of the credentials' end     | the same: a session that ends is not always called expired       |
-    | WrongRegion that names another region       | resolve the endpoint again (two times at most), and remember it  |
-    | anything else                               | final                                                            |
+One call is one thread, one connection, one blocking exchange. What goes wrong is sorted by `recovery`.
 
 Redirects are never followed: a Location can name any host, and the next request carries a signature.
 
@@ -23,16 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from s3pull.errors import (
-    AccessDenied,
-    S3pullError,
-    ServiceError,
-    TokenExpired,
-    Transient,
-    Unsupported,
-    UsageError,
-    WrongRegion,
-)
+from s3pull.errors import S3pullError, ServiceError, Unsupported, UsageError, WrongRegion
 from s3pull.objects import Access, Credentials, CredentialSource, Endpoint, ObjectVersion, RemoteObject
 from s3pull.remote import endpoint as endpoints
 from s3pull.remote.answers import check_pin, describe, extent, quote_etag
@@ -51,10 +34,12 @@ from s3pull.remote.listing import (
     versions_query,
 )
 from s3pull.remote.ratelimit import RateLimit
+from s3pull.remote.recovery import Recovery
 from s3pull.remote.retry import Patience
 from s3pull.remote.routes import Kind, Request, Route
 from s3pull.remote.signing import encode_key, encode_query
 from s3pull.remote.tls import make_context
+from s3pull.remote.twin import Twin
 
 T = TypeVar("T")
 Taker = Callable[[Route, Connection, Head], SocketBody]
@@ -62,7 +47,6 @@ Failed = tuple[S3pullError, Route, Credentials | None]
 
 #: a bare 403 this close to the session's end is taken for its end
 _NEAR_EXPIRY_SECONDS = 60.0
-_MAX_REROUTES = 2
 _ONE_BYTE = b"range: bytes=0-0\r\n"
 
 
@@ -111,7 +95,7 @@ class SocketStore:
         #: the least seconds to an answer, of objects (True) and of all else
         self._latencies = {True: 0.0, False: 0.0}
         self._access = access
-        self._credentials = credentials
+        self.credentials = credentials
         self._remember = remember
         self._environ = environ
         self._limit = limit
@@ -227,6 +211,13 @@ class SocketStore:
                 raise ServiceError("the list of versions repeats itself")
             seen.add(marker)
 
+    def twin(self) -> Twin | None:
+        """See `Store.twin`. A rate is one process's to hold; sessions of S3 Express are one process's, too."""
+        endpoint = self._route.endpoint
+        if self._limit is not None or endpoint.algorithm != "s3v4":
+            return None
+        return Twin(self._access, endpoint, self._silence)
+
     def interrupt(self) -> None:
         """See `Store.interrupt`."""
         with self._lock:
@@ -251,19 +242,19 @@ class SocketStore:
 
         `failed` is how a first try ended that was made elsewhere (`Asked`).
         """
-        recovery: _Recovery | None = None
+        recovery: Recovery | None = None
         if failed is not None:
-            recovery = _Recovery(self)
+            recovery = Recovery(self)
             recovery.mend(*failed)
         while True:
             route = self._route
-            credentials = self._credentials.current()
+            credentials = self.credentials.current()
             try:
                 connection, head = self._exchange(route, request, credentials)
                 result = take(route, connection, head)
             except S3pullError as error:
                 if recovery is None:
-                    recovery = _Recovery(self)
+                    recovery = Recovery(self)
                 recovery.mend(error, route, credentials)
             else:
                 if recovery is not None:
@@ -382,7 +373,7 @@ class SocketStore:
         """Get other credentials than those that were refused. Raises `error` where there are none to renew."""
         if refused is None:
             raise error
-        self._credentials.renew(refused)
+        self.credentials.renew(refused)
 
     def near_expiry(self, credentials: Credentials | None) -> bool:
         """True where a refusal may well be the end of the session."""
@@ -403,7 +394,7 @@ class Asked:
         self._failure: S3pullError | None = None
         self._connection: Connection | None = None
         self._route = route = store._route
-        self._credentials = store._credentials.current()
+        self._credentials = store.credentials.current()
         try:
             store.patience.wait_at_gate()
             self._connection = route.pool.take()
@@ -443,35 +434,6 @@ class Asked:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._route.pool.drop(connection)
-
-
-class _Recovery:
-    """What one call has tried already to get over its errors; the table stands at the head of this module."""
-
-    def __init__(self, store: SocketStore) -> None:
-        self._store = store
-        self._attempts = store.patience.attempts()
-        self._renewed = False
-        self._reroutes = 0
-
-    def mend(self, error: S3pullError, route: Route, credentials: Credentials | None) -> None:
-        """Do what makes another try worth while, or raise: `error`, or what went wrong in mending it."""
-        if isinstance(error, Transient):
-            self._attempts.failed(error)
-        elif isinstance(error, TokenExpired) or (type(error) is AccessDenied and self._store.near_expiry(credentials)):
-            if self._renewed:
-                raise error
-            self._renewed = True
-            self._store.renew(error, credentials)
-        elif isinstance(error, WrongRegion) and self._reroutes < _MAX_REROUTES:
-            self._reroutes += 1
-            self._store.reroute(error, route)
-        else:
-            raise error
-
-    def succeeded(self) -> None:
-        """There was a good answer in the end."""
-        self._attempts.progressed()
 
 
 def _if_match(pin: RemoteObject | None) -> bytes:

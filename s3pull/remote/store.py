@@ -24,8 +24,9 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from s3pull.objects import ObjectVersion, RemoteObject
+from s3pull.objects import CredentialSource, ObjectVersion, RemoteObject
 from s3pull.remote.retry import Patience
+from s3pull.remote.twin import Twin
 
 
 class Body(Protocol):
@@ -66,6 +67,8 @@ class Store(Protocol):
 
     #: the budget of retries that callers share when they go on with a body that broke off
     patience: Patience
+    #: whose signature the requests carry
+    credentials: CredentialSource
 
     @property
     def latency(self) -> float:
@@ -123,6 +126,10 @@ class Store(Protocol):
 
         Needs s3:ListBucketVersions. Raises what `list` raises.
         """
+        ...
+
+    def twin(self) -> Twin | None:
+        """What another process needs in order to open this store too; None where one process has to do it all."""
         ...
 
     def interrupt(self) -> None:

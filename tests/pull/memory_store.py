@@ -49,6 +49,9 @@ class MemoryStore:
         marker = RemoteObject(key, 0, "", modified, f"v{len(held) + 1}")
         held.append(ObjectVersion(marker, True))
 
+    def twin(self):
+        return None
+
     # --- Store --------------------------------------------------------------------------------------------
 
     def head(self, key, *, version_id=None, part=None, checksum=False):

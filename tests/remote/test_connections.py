@@ -569,7 +569,7 @@ print(sorted(heavy & set(sys.modules)))
 def test_no_secret_in_any_repr(fake_aws):
     store = opened(fake_aws)
     store.head("k")
-    keys = store._credentials.current()
+    keys = store.credentials.current()
     for thing in (store, store._route, store._route._plans, keys):
         assert keys.secret_key not in repr(thing)
     store.close()

@@ -185,7 +185,7 @@ def test_no_such_bucket(served):
     store = served.store
     lost = SocketStore(
         Access("no-such-bucket"),
-        store._credentials,
+        store.credentials,
         store._route.endpoint._replace(path="/no-such-bucket"),
         lambda _: None,
         store._environ,

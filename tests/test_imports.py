@@ -34,6 +34,8 @@ LATE = {"awscrt", "boto3", "botocore", "click", "cryptography", "keyring", "moto
 #: the command line is made of these
 EARLY_IN = {"cli": {"click", "typer"}, "__main__": {"click", "typer"}}
 
+#: entry points of processes of ours: they have no terminal, and end themselves
+PROCESSES = {"mate_process"}
 GRAB_BAGS = {"utils", "util", "helpers", "helper", "common", "base", "misc", "tools", "shared", "core", "lib"}
 MOST_LINES = 500
 
@@ -105,7 +107,7 @@ def law_breaks(path: Path, source: str) -> list[str]:
     ]
     early = {name.split(".")[0] for statement in run_on_import(tree) for name in imported(statement, dotted(path))}
     broken += [f"imports {name} at the top" for name in sorted(early & LATE - EARLY_IN.get(here, set()))]
-    if here not in {"cli", "__main__"}:
+    if here not in {"cli", "__main__"} and path.stem not in PROCESSES:
         for node in ast.walk(tree):
             text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "exit"}:

@@ -96,6 +96,8 @@ class Crew:
         self._error: BaseException | None = None
         self._pacer: threading.Thread | None = None
         self._streaming = self._bound = False
+        #: this process has as much to do as one thread at a time can
+        self.busy = False
         #: connections that each thread may have: as many as a long way keeps busy, and no more than are allowed
         self.room = 1
         self._make_room()
@@ -172,6 +174,18 @@ class Crew:
                 self._pace.target = max(self._pace.target, min(self._pace.limit, streams(self._latency())))
                 self._grow()
 
+    def halve(self) -> None:
+        """Somebody else uses half of the connections from now on."""
+        with self._wake:
+            self._pace.limit = max(1, self._pace.limit // 2)
+            self._pace.target = min(self._pace.target, self._pace.limit)
+
+    def drain(self) -> None:
+        """Wait until there is nothing to do, though more may come. Returns early when the run is stopping."""
+        with self._wake:
+            while not self._stopping and (self._ready or self._urgent or self._idle < self._alive):
+                self._wake.wait(0.2)
+
     def _make_room(self) -> None:
         alive = max(1, self._alive)
         self.room = max(1, min(ahead(self._latency(), alive), self._pace.limit // alive))
@@ -237,6 +251,8 @@ class Crew:
         """The next task, or None when there will be none (this thread has then left)."""
         with self._wake:
             self._idle += 1
+            if self._idle == self._alive:
+                self._wake.notify_all()
             while True:
                 if self._urgent or self._ready:
                     self._idle -= 1
@@ -269,7 +285,8 @@ class Crew:
             now, spent = time.monotonic(), time.process_time()
             if now - began >= _WINDOW:
                 # small objects are Python's work, one thread at a time; large ones are not
-                self._bound = not self._streaming and (spent - used) / (now - began) > _BUSY
+                self.busy = (spent - used) / (now - began) > _BUSY
+                self._bound = self.busy and not self._streaming
                 began, used = now, spent
             with self._wake:
                 if self._closed and self._alive == 0:

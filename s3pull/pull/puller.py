@@ -41,6 +41,7 @@ from s3pull.remote import checksums
 if TYPE_CHECKING:
     from s3pull.local.settle import Settler
     from s3pull.pull.ledger import Ledger
+    from s3pull.pull.mate import Mate
     from s3pull.remote.store import Store
 
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
@@ -135,6 +136,10 @@ class Puller:
         self._swept: set[str] = set()
         self._sweeping = threading.Lock()
         self.leftovers = Leftovers(tree)
+        #: a second process that takes some of it, where there can be one
+        self.mate: Mate | None = None
+        #: bytes that came for an object before it came back from there
+        self._before: dict[str, int] = {}
 
     # --- one object ---------------------------------------------------------------------------------------
 
@@ -147,15 +152,53 @@ class Puller:
 
         So an answer is on its way while others are checked and written.
         """
+        mate = self.mate
+        if mate is not None and mate.consider():
+            self.crew.halve()
         for item in items:
             try:
                 begun = self._begin(item, worker)
             except S3pullError as error:
                 self.failed(item.object, item.path, error)
-                continue
-            if begun is not None:
-                worker.pending.append(begun)
-                worker.catch_up(self._room() - 1)
+            else:
+                self.keep(begun, worker)
+        if mate is not None:
+            mate.flush()
+
+    def keep(self, begun: small.Ahead | None, worker: Worker) -> None:
+        """What was asked for is pending; as many as may be stay so."""
+        if begun is not None:
+            worker.pending.append(begun)
+            worker.catch_up(self._room() - 1)
+
+    def again(self, item: Item, reason: str, received: int) -> Task:
+        """A task for an object that came back from the second process, for which so many bytes came there."""
+
+        def task(worker: Worker) -> None:
+            if received:
+                self._before[item.path] = self._before.get(item.path, 0) + received
+            try:
+                self.keep(self.start(item, self.tree.directory(item.folder), reason, worker), worker)
+            except S3pullError as error:
+                self.failed(item.object, item.path, error)
+
+        return task
+
+    def orphaned(self, item: Item) -> Task:
+        """A task for an object of a second process that died: it may have its name, or be whole in a part file."""
+
+        def task(worker: Worker) -> None:
+            try:
+                self.keep(self._begin(item, worker, counted=True), worker)
+            except S3pullError as error:
+                self.failed(item.object, item.path, error)
+
+        return task
+
+    def look_again(self) -> None:
+        """A process that wrote here has died: what it left is to be found when a folder is come to again."""
+        with self._sweeping:
+            self._swept.clear()
 
     def _room(self) -> int:
         """Requests of small objects that a thread may have under way. One more with each that went well, so that what
@@ -177,7 +220,7 @@ class Puller:
         except S3pullError as error:
             self.failed(marker, path, error)
         else:
-            self._report(
+            self.report(
                 ObjectEvent(
                     *(Action.SKIPPED, marker.key, path, 0),
                     etag=marker.etag,
@@ -186,14 +229,19 @@ class Puller:
                 )
             )
 
-    def _begin(self, item: Item, worker: Worker) -> small.Ahead | None:
-        """Decide, and do what is to be done; of a small object only the request is sent."""
+    def _begin(self, item: Item, worker: Worker, *, counted: bool = False) -> small.Ahead | None:
+        """Decide, and do what is to be done; of a small object only the request is sent.
+
+        `counted`: what is edited here was counted before.
+        """
         if self.choices.dry_run:
             self._plan(item, worker)
             return None
         directory = self._folder(item.folder)
         standing = self._look(item, directory)
         decision = standing.decision
+        if decision.edited and self.choices.mirror and not counted:
+            self._count_edit()
         if not decision.fetch:
             worker.meter.done_bytes += item.object.size
             if self.ledger is not None and decision.reason in (Reason.SAME_CHECKSUM, Reason.SAME_TIME):
@@ -201,14 +249,21 @@ class Puller:
             self.finished(item, Action.SKIPPED, reason=decision.reason, worker=worker)
         elif item.object.archived:
             raise archived(item.object)
-        elif item.object.size <= SMALL:
-            if self.leftovers and small.take_up(self, item, directory, decision.reason, worker):
-                return None
-            return small.ask(self, item, directory, decision.reason)
         else:
-            worker.catch_up()
-            self.crew.stream()
-            large.LargeObject(self, item, directory, decision.reason).begin(worker)
+            few = item.object.size <= SMALL
+            if few and self.leftovers and small.take_up(self, item, directory, decision.reason, worker):
+                return None
+            if self.mate is None or not self.mate.lend(item, decision.reason, large=not few):
+                return self.start(item, directory, decision.reason, worker)
+        return None
+
+    def start(self, item: Item, directory: Directory, reason: str, worker: Worker) -> small.Ahead | None:
+        """Fetch what was decided on; of a small object only the request is sent. Raises what the store and disk do."""
+        if item.object.size <= SMALL:
+            return small.ask(self, item, directory, reason)
+        worker.catch_up()
+        self.crew.stream()
+        large.LargeObject(self, item, directory, reason).begin(worker)
         return None
 
     def _folder(self, relative: str) -> Directory:
@@ -223,11 +278,11 @@ class Puller:
 
     def _look(self, item: Item, directory: Directory) -> Standing:
         receipt = self.ledger.said(item.object.key, item.path) if self.ledger is not None else None
-        standing = look(item, self.tree, directory, self.store, self.choices, receipt)
-        if standing.decision.edited and self.choices.mirror:
-            with self._lock:
-                self.tally.local_changes += 1
-        return standing
+        return look(item, self.tree, directory, self.store, self.choices, receipt)
+
+    def _count_edit(self) -> None:
+        with self._lock:
+            self.tally.local_changes += 1
 
     def _adopt(self, item: Item, directory: Directory, standing: Standing) -> None:
         """A file that was here is the object: from now on it has a receipt."""
@@ -245,6 +300,8 @@ class Puller:
             decision = plan.Decision(True, Reason.NEW)
         else:
             decision = self._look(item, directory).decision
+            if decision.edited and self.choices.mirror:
+                self._count_edit()
         if decision.fetch and item.object.archived:
             raise archived(item.object)
         action = Action.DOWNLOADED if decision.fetch else Action.SKIPPED
@@ -344,7 +401,9 @@ class Puller:
         checksum = by or pin.checksum
         if worker is not None:
             worker.meter.done_files += 1
-        self._report(
+        if self._before:
+            received += self._before.pop(item.path, 0)
+        self.report(
             ObjectEvent(
                 action,
                 pin.key,
@@ -372,7 +431,9 @@ class Puller:
         if isinstance(error, Cancelled) and self.crew.stopping:
             raise error
         action = Action.REFUSED if isinstance(error, LocalEdit | NameRefused | Archived) else Action.FAILED
-        self._report(
+        if self._before and path is not None:
+            received += self._before.pop(path, 0)
+        self.report(
             ObjectEvent(
                 action,
                 pin.key,
@@ -393,7 +454,8 @@ class Puller:
         if hopeless or self.choices.fail_fast or isinstance(error, DiskError | CredentialsError | Cancelled | Locked):
             raise error
 
-    def _report(self, event: ObjectEvent) -> None:
+    def report(self, event: ObjectEvent) -> None:
+        """Count it and tell it."""
         with self._lock:
             self.tally.counts[event.action] += 1
             if event.error is None:

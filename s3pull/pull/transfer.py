@@ -16,6 +16,7 @@ from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
 from s3pull.pull.crew import Crew, Task
 from s3pull.pull.ledger import Ledger
+from s3pull.pull.mate import Mate, cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
 from s3pull.remote.store import Store
@@ -34,14 +35,16 @@ class Transfer:
         #: counts what became of objects, also of those that were never a task
         self.tally = Tally()
         self._emit = emit
+        self._jobs = jobs
         self._began = time.time()
         self.crew = Crew(
             jobs=jobs,
             progress=self.progress,
             throttles=lambda: store.patience.throttles if store is not None else 0,
             latency=lambda: store.latency if store is not None else 0.0,
-            on_stop=store.interrupt if store is not None else lambda: None,
+            on_stop=self._on_stop,
         )
+        self._puller: Puller | None = None
 
     @contextmanager
     def open(self, tree: Tree, ledger: Ledger | None = None) -> Iterator[Puller]:
@@ -51,7 +54,7 @@ class Transfer:
         """
         assert self.store is not None
         settler = Settler(durable=self.choices.durable)
-        puller = Puller(
+        self._puller = puller = Puller(
             store=self.store,
             tree=tree,
             settler=settler,
@@ -62,6 +65,7 @@ class Transfer:
             tally=self.tally,
             ledger=ledger,
         )
+        puller.mate = mate = self._mate(puller)
         try:
             yield puller
             settler.close()
@@ -72,6 +76,8 @@ class Transfer:
             self.raise_first(error)
             raise
         finally:
+            if mate is not None:
+                mate.close()
             for unfinished in list(puller.open_objects):
                 unfinished.close()
             settler.close(abandon=True)
@@ -81,7 +87,25 @@ class Transfer:
         for tasks in batches:
             if not self.crew.submit(tasks):
                 break
+        puller = self._puller
+        if puller is not None and puller.mate is not None:
+            self.crew.drain()
+            puller.mate.end()
+            puller.settler.flush()  # while the other process does the same
+            puller.mate.wait()
         self.crew.finish()
+
+    def _mate(self, puller: Puller) -> Mate | None:
+        if self.choices.dry_run or self._jobs < 4 or cores() < 2 or self.store is None:
+            return None
+        twin = self.store.twin()
+        return Mate(puller, twin, self._jobs // 2, self.crew.hurry) if twin is not None else None
+
+    def _on_stop(self) -> None:
+        if self.store is not None:
+            self.store.interrupt()
+        if self._puller is not None and self._puller.mate is not None:
+            self._puller.mate.kill()
 
     def raise_first(self, error: BaseException) -> None:
         """Where `error` only says that the run was stopped, raise what stopped it."""

@@ -1,0 +1,356 @@
+"""A second process that takes part of a flood, where there is a second core: Python runs one thread at a time.
+
+It gets objects that were decided on here, fetches, verifies and names them as this process would, and says of each what
+is to be told and receipted. It decides nothing else: an object that goes wrong there in any way comes back and is
+done here, so errors are met, retried and told in one place. When it dies, all that it had comes back.
+
+What goes to it: the store's `Twin`, credentials, then objects, over a pipe. When this process dies the pipe ends, and
+so does it (`mate_process`). Its part files are its own: a later run takes them up like those of any dead process.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s3pull.errors import S3pullError
+from s3pull.events import ObjectEvent
+from s3pull.local.directory import FileStat
+from s3pull.objects import Checksum, Credentials, RemoteObject
+from s3pull.pull.progress import ActiveObject
+from s3pull.remote.twin import Twin
+
+if TYPE_CHECKING:
+    from s3pull.pull.crew import Task
+    from s3pull.pull.puller import Choices, Item, Puller
+
+#: small objects that must be left for a second process to be worth its start (0.15 s of a core)
+MANY = 2500
+#: bytes over TLS that must be left, while this process has a core's work with them
+MUCH = 512 * 1024 * 1024
+#: objects that may wait there, and large ones that it may have: what it has when this process runs dry is waited for
+_WAITING = 256
+_LARGE = 2
+_AT_ONCE = 16
+_END_SECONDS = 10.0
+
+#: sys.path comes first: what is found here is to be found there, and nothing that lies in the working directory
+_START = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from s3pull.pull.mate_process import main; main()"
+)
+
+
+class Setup(NamedTuple):
+    """What the second process is to work on. `device` and `inode` are those of `root`, which must be the same there."""
+
+    twin: Twin
+    credentials: Credentials | None
+    root: str
+    device: int
+    inode: int
+    choices: Choices
+    jobs: int
+    receipts: bool
+
+
+class Lent(NamedTuple):
+    """One object on its way to the second process."""
+
+    item: Item
+    reason: str
+
+
+class Note(NamedTuple):
+    """What a receipt is made of: what the service said, how the file looks, what was computed of it."""
+
+    stated: RemoteObject
+    look: FileStat
+    content: Checksum
+    verified: bool
+
+
+class Done(NamedTuple):
+    """An object that is as it should be."""
+
+    event: ObjectEvent
+    note: Note | None
+
+
+class Reached(NamedTuple):
+    """How far the second process is: objects begun, and what `Progress` says there. All are totals."""
+
+    begun: int
+    received: int
+    done_bytes: int
+    active: list[tuple[int, str, int, int]]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+class Mate:
+    """The second process as this one sees it. `lend` and `flush` are called from any thread.
+
+    `back` is called with objects that are to be done here after all.
+    """
+
+    def __init__(self, puller: Puller, twin: Twin, jobs: int, back: Callable[[list[Task]], None]) -> None:
+        self._puller = puller
+        self._twin = twin
+        self._jobs = jobs
+        self._back = back
+        self._meter = puller.progress.meter()
+        self._change = threading.Condition()
+        self._writing = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._ready = self._ended = self._gone = False
+        self._credentials: Credentials | None = None
+        #: by path: what is there and not told of yet
+        self._out: dict[str, Lent] = {}
+        self._large: set[str] = set()
+        self._unsent: list[Lent] = []
+        self._lent = self._begun = 0
+        self._active: set[int] = set()
+
+    def consider(self) -> bool:
+        """Start it, once, when so much is left that it pays. Whether it was started now. One thread at a time does."""
+        if self._process is not None or self._gone or not self._pays():
+            return False
+        with self._change:
+            if self._process is not None or self._gone:
+                return False
+            self._start()
+        return self._process is not None
+
+    def _pays(self) -> bool:
+        progress, crew = self._puller.progress, self._puller.crew
+        if (progress.total_files or 0) - progress.done_files >= MANY:
+            return True
+        left = (progress.total_bytes or 0) - progress.done_bytes
+        # without TLS the kernel does most of the work, and several threads do that at once
+        return left >= MUCH and crew.busy and self._twin.endpoint.scheme == "https"
+
+    def _start(self) -> None:
+        """It gets nothing before it says that it is ready; where it cannot be started it never does."""
+        puller = self._puller
+        try:
+            root = puller.tree.root.stat()
+            self._credentials = puller.store.credentials.current()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except (OSError, ValueError, S3pullError):
+            self._gone = True
+            return
+        setup = Setup(
+            self._twin,
+            self._credentials,
+            str(puller.tree.root.absolute()),
+            root.st_dev,
+            root.st_ino,
+            puller.choices,
+            self._jobs,
+            puller.ledger is not None,
+        )
+        self._send([entry for entry in sys.path if entry])
+        self._send(setup)
+        self._reader = threading.Thread(target=self._read, name="mate", daemon=True)
+        self._reader.start()
+
+    # --- lending --------------------------------------------------------------------------------------------
+
+    def lend(self, item: Item, reason: str, *, large: bool) -> bool:
+        """Give an object away; False where it is better done here, because there is enough there already."""
+        if not self._ready or self._lent - self._begun >= _WAITING:
+            return False
+        lent = Lent(item, reason)
+        with self._change:
+            if not self._ready or self._ended or (large and len(self._large) >= _LARGE):
+                return False
+            self._out[item.path] = lent
+            if large:
+                self._large.add(item.path)
+            self._lent += 1
+            self._unsent.append(lent)
+            if len(self._unsent) < _AT_ONCE and not large:
+                return True
+        self.flush()
+        return True
+
+    def flush(self) -> None:
+        """Send what was lent and not sent."""
+        if not self._unsent:
+            return
+        with self._change:
+            unsent, self._unsent = self._unsent, []
+        if unsent:
+            self._push_credentials()
+            self._send(unsent)
+
+    def end(self) -> None:
+        """Nothing more will be lent: let it finish. `wait` for that."""
+        self.flush()
+        with self._change:
+            self._ended = True
+        if self._process is not None:
+            self._send(None)
+
+    def kill(self) -> None:
+        """End it at once, from any thread: what it had is left as a killed run leaves it."""
+        if self._process is not None:
+            self._process.kill()
+
+    def wait(self) -> None:
+        """Until all that was lent is told of, or has come back."""
+        if self._process is not None:
+            with self._change:
+                while self._out and not self._gone:
+                    self._change.wait(0.2)
+
+    def close(self) -> None:
+        """End the process, at once if it still has something."""
+        process = self._process
+        if process is None:
+            return
+        if self._out or not self._ended:
+            process.kill()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._reader is not None:
+            self._reader.join(_END_SECONDS)
+        with self._writing:
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                try:
+                    pipe.close()
+                except OSError:
+                    pass  # bytes that it will not read any more
+
+    def _push_credentials(self) -> None:
+        try:
+            now = self._puller.store.credentials.current()
+        except S3pullError:
+            return  # whoever needs them here hears why
+        if now is not None and now is not self._credentials:
+            self._credentials = now
+            self._send(now)
+
+    def _send(self, what: object) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        data = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
+        with self._writing:
+            try:
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
+            except (OSError, ValueError):
+                pass  # it is gone: the reader sees that, too
+
+    # --- what it says ---------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            while True:
+                self._hear(pickle.load(self._process.stdout))  # noqa: S301 - it is our own child
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            pass
+        except BaseException as fatal:
+            self._puller.crew.stop(fatal)
+        self._lost()
+
+    def _hear(self, said: Any) -> None:
+        if isinstance(said, Reached):
+            self._advance(said)
+        elif isinstance(said, list):
+            for done in said:
+                self._done(done)
+            with self._change:
+                self._change.notify_all()
+        elif isinstance(said, tuple):
+            self._return(*said)
+        elif isinstance(said, Credentials):
+            threading.Thread(target=self._renew, args=(said,), name="mate-renewal", daemon=True).start()
+        else:
+            self._ready = True
+
+    def _advance(self, said: Reached) -> None:
+        self._begun = said.begun
+        meter, active = self._meter, self._puller.progress.active
+        meter.received, meter.done_bytes = said.received, said.done_bytes
+        for mark, name, size, done in said.active:
+            shown = active.get(-mark)
+            if shown is None:
+                shown = active[-mark] = ActiveObject(name, size)
+            shown.done = done
+        now = {-mark for mark, *_ in said.active}
+        for mark in self._active - now:
+            active.pop(mark, None)
+        self._active = now
+
+    def _done(self, done: Done) -> None:
+        event, note = done
+        path = event.path
+        assert path is not None
+        with self._change:
+            lent = self._out.pop(path, None)
+            self._large.discard(path)
+        if lent is None:
+            return
+        self._meter.done_files += 1
+        if note is not None:
+            self._puller.wrote(lent.item, note.stated, note.look, note.content, verified=note.verified)
+        self._puller.report(event)
+
+    def _return(self, path: str, received: int) -> None:
+        with self._change:
+            lent = self._out.pop(path, None)
+            self._large.discard(path)
+            if lent is not None:
+                self._back([self._puller.again(lent.item, lent.reason, received)])
+            self._change.notify_all()
+
+    def _lost(self) -> None:
+        """The pipe has ended: what is still out will not be done there."""
+        assert self._process is not None
+        self._process.wait()
+        with self._change:
+            self._ready = False
+            self._unsent = []
+            lent = list(self._out.values())  # `wait` waits until they are back
+        for mark in self._active:
+            self._puller.progress.active.pop(mark, None)
+        if lent:
+            self._puller.look_again()
+            self._back([self._puller.orphaned(of.item) for of in lent])
+        with self._change:
+            self._out.clear()
+            self._gone = True
+            self._change.notify_all()
+
+    def _renew(self, refused: Credentials) -> None:
+        try:
+            self._credentials = self._puller.store.credentials.renew(refused)
+        except S3pullError:
+            self._send(refused)  # there are no others: then the object comes back, and is told of here
+        else:
+            self._send(self._credentials)

@@ -1,0 +1,312 @@
+"""A second process takes part of a run (`pull.mate`): nothing is lost or told twice by that, whatever befalls it.
+
+The bounds from which on it pays are lowered here, so that a few objects are a flood. Whoever cares for what pays reads
+bench/RESULTS.md.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from s3pull.cli.app import main
+from s3pull.pull import mate, transfer
+from s3pull.pull.progress import Progress
+from tests.fakes import at
+from tests.fakes.faults import drip, expire_tokens, flip_bit, reset_after, status
+from tests.mirrors import Mirrored, lines, summary
+
+COUNT = 400
+
+
+@pytest.fixture
+def mirrored(fake_aws, tmp_path, monkeypatch):
+    made = Mirrored(fake_aws, tmp_path)
+    made.lead(monkeypatch)
+    monkeypatch.setattr(mate, "MANY", 60)
+    monkeypatch.setattr(transfer, "cores", lambda: 2)
+    return made
+
+
+@pytest.fixture
+def mates(monkeypatch):
+    """Every second process that was started: the `Mate`s, in order."""
+    found = []
+    consider = mate.Mate.consider
+
+    starting = threading.Lock()  # nobody does much alone before the other is ready
+
+    def noted(self):
+        with starting:
+            started = consider(self)
+            if started:
+                found.append(self)
+                until = time.monotonic() + 60
+                while not self._ready and not self._gone and time.monotonic() < until:
+                    time.sleep(0.01)
+            return started
+
+    monkeypatch.setattr(mate.Mate, "consider", noted)
+    return found
+
+
+def body(number):
+    return f"{number} ".encode() * (number % 50)
+
+
+def flood(mirrored, count=COUNT):
+    for number in range(count):
+        mirrored.put(f"{number % 7}/{number:04d}", body(number))
+
+
+def whole(mirrored, count=COUNT):
+    return {f"{number % 7}/{number:04d}": body(number) for number in range(count)}
+
+
+def run(capfd, *args):
+    """A command in this process: exit code, its JSON lines."""
+    code = main([*args, "--json", "-v"])
+    out, err = capfd.readouterr()
+    assert "Traceback" not in err
+    return code, lines(out)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_both_take_their_part(mirrored, mates, capfd):
+    flood(mirrored)
+    code, told = run(capfd, "sync", mirrored.source, "m")
+    assert code == 0
+    assert mirrored.files() == whole(mirrored)
+    (second,) = mates
+    assert 20 < second._lent < COUNT
+    assert Counter(line["event"] for line in told)["object"] == COUNT
+    assert len({line["path"] for line in told if line["event"] == "object"}) == COUNT
+    last = told[-1]
+    assert last["downloaded"] == COUNT
+    assert last["received"] == sum(len(body(number)) for number in range(COUNT))
+    assert len(mirrored.receipts()) == COUNT
+    assert mirrored.nothing_stray()
+    assert second._process.returncode == 0
+    gets = [one.key for one in mirrored.aws.requests if one.action == "GetObject"]
+    assert len(gets) == len(set(gets)) == COUNT
+
+    mirrored.aws.requests.clear()
+    code, told = run(capfd, "sync", mirrored.source, "m")
+    assert (code, told[-1]["skipped"]) == (0, COUNT)
+    assert not [one for one in mirrored.aws.requests if one.action == "GetObject"]
+    assert main(["verify", "m"]) == 0
+    assert len(mates) == 1
+
+
+def test_get_without_receipts_or_durability(mirrored, mates, capfd):
+    flood(mirrored)
+    code, told = run(capfd, "get", mirrored.source, "m/", "--no-durable")
+    assert (code, told[-1]["downloaded"]) == (0, COUNT)
+    assert mirrored.files() == whole(mirrored)
+    assert mates[0]._lent > 20
+    assert not (mirrored.folder / ".s3pull").exists()
+
+
+def test_what_is_told_does_not_say_who_did_it(mirrored, mates, capfd, monkeypatch):
+    flood(mirrored)
+    told = {}
+    for many, target in ((60, "two"), (10**9, "one")):
+        monkeypatch.setattr(mate, "MANY", many)
+        told[target] = [
+            line for line in run(capfd, "get", mirrored.source, target + "/")[1] if line["event"] == "object"
+        ]
+        told[target].sort(key=lambda line: line["key"])
+    assert len(mates) == 1
+    assert told["two"] == told["one"]
+
+
+def test_it_is_killed_in_the_middle(mirrored, mates, capfd):
+    flood(mirrored)
+    mirrored.aws.fault(at("GetObject", nth=100), drip(5000, 50), times=None)
+    killer = threading.Thread(target=lambda: kill_when(mates, lambda second: second._begun > 30))
+    killer.start()
+    code, told = run(capfd, "sync", mirrored.source, "m")
+    killer.join()
+    assert mates[0]._process.returncode == -signal.SIGKILL
+    assert code == 0
+    assert whole(mirrored).items() <= mirrored.files().items()
+    assert told[-1]["downloaded"] + told[-1]["resumed"] == COUNT
+    assert len({line["path"] for line in told if line["event"] == "object"}) == COUNT
+    assert run(capfd, "sync", mirrored.source, "m")[0] == 0  # takes away what the dead one had left
+    assert mirrored.nothing_stray()
+
+
+def kill_when(mates, condition):
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (mates and condition(mates[0])):
+        time.sleep(0.001)
+    mates[0]._process.kill()
+
+
+def test_what_goes_wrong_there_is_told_here(mirrored, mates, capfd):
+    """Denied, damaged twice, reset once: as if there were one process. No denial is asked for more than twice."""
+    flood(mirrored)
+    for number in range(0, COUNT, 40):
+        key = f"in/{number % 7}/{number:04d}"
+        mirrored.aws.fault(at("GetObject", key=key), status(403, "AccessDenied"), times=None)
+        if number:
+            mirrored.put(f"{(number + 1) % 7}/{number + 1:04d}", b"x" * 4000)
+            mirrored.aws.fault(at("GetObject", key=f"in/{(number + 1) % 7}/{number + 1:04d}"), flip_bit(7), times=None)
+            mirrored.aws.fault(at("GetObject", key=f"in/{(number + 2) % 7}/{number + 2:04d}"), reset_after(1), times=1)
+    code, told = run(capfd, "sync", mirrored.source, "m")
+    assert code == 3
+    assert mates[0]._lent > 20
+    failed = {line["path"]: line["reason"] for line in told if line["event"] == "object" and line["action"] == "failed"}
+    denied = {f"{number % 7}/{number:04d}": "denied" for number in range(0, COUNT, 40)}
+    damaged = {f"{(number + 1) % 7}/{number + 1:04d}": "corrupt" for number in range(40, COUNT, 40)}
+    assert failed == denied | damaged
+    assert {path for path in whole(mirrored) if path not in failed} == mirrored.files().keys()
+    asked = Counter(one.key for one in mirrored.aws.requests if one.action == "GetObject" and one.status == 403)
+    assert max(asked.values()) <= 2
+    assert mirrored.nothing_stray()
+
+
+def test_it_cannot_be_started(mirrored, mates, capfd, monkeypatch, tmp_path):
+    flood(mirrored)
+    for program in (str(tmp_path / "nothing"), "/bin/false"):
+        monkeypatch.setattr(sys, "executable", program)
+        code, told = run(capfd, "get", mirrored.source, f"{Path(program).name}/")
+        assert (code, told[-1]["downloaded"]) == (0, COUNT)
+    assert [second._lent for second in mates] == [0]  # the other never came to be one
+
+
+def test_nothing_of_the_working_directory_is_imported_and_no_secret_can_be_seen(mirrored, mates, capfd):
+    """What was downloaded may be named like a module."""
+    flood(mirrored)
+    for name in ("s3pull", "pickle", "ssl", "socket", "typing"):
+        (mirrored.cwd / f"{name}.py").write_text("import os; os.system('touch hijacked')")
+    seen = []
+    start = mate.Mate._start
+
+    def looked(self):
+        start(self)
+        pid = self._process.pid
+        seen.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mate.Mate, "_start", looked)
+        assert run(capfd, "get", mirrored.source, "m/")[0] == 0
+    assert mates[0]._lent > 20
+    assert not list(mirrored.cwd.rglob("hijacked"))
+    (line,) = seen
+    for secret in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
+        assert mirrored.env[secret].encode() not in line
+
+
+def test_it_borrows_the_session_and_its_renewal(fake_aws, tmp_path, monkeypatch, mates, capfd):
+    """A session that ends in mid-run is renewed once, by the process that can, for both."""
+    mirrored = Mirrored(fake_aws, tmp_path)
+    role = fake_aws.role("111111111111", "reader", trust={"222222222222": None})
+    mirrored.env = fake_aws.env(fake_aws.user("222222222222", "eve"))
+    mirrored.lead(monkeypatch)
+    monkeypatch.setattr(mate, "MANY", 60)
+    monkeypatch.setattr(transfer, "cores", lambda: 2)
+    flood(mirrored)
+    fake_aws.fault(at("GetObject", where=lambda _: bool(mates) and mates[0]._begun > 20), expire_tokens())
+    code, told = run(capfd, "get", "--role-arn", role, mirrored.source, "m/")
+    assert (code, told[-1]["downloaded"]) == (0, COUNT)
+    assert mirrored.files() == whole(mirrored)
+    assert fake_aws.count("AssumeRole") == 2
+    assert len({one.access_key for one in fake_aws.requests if one.action == "GetObject" and one.status == 200}) == 2
+
+
+def test_when_the_first_is_killed_the_second_ends(mirrored):
+    """Whatever kills a run, no process of it goes on; and what is there then is taken up."""
+    flood(mirrored, 3000)
+    mirrored.aws.fault(at("GetObject"), drip(20_000, 50), times=None)
+    running = mirrored.start("sync", mirrored.source, "m")
+    until = time.monotonic() + 120
+    while not (second := children(running.pid)) or mirrored.aws.count("GetObject") < 600:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    running.kill()
+    while any(map(alive, second)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    mirrored.aws.faults.clear()
+    done = mirrored.sync("--json")
+    assert done.code == 0
+    assert mirrored.files() == whole(mirrored, 3000)
+    assert summary(done.stdout)["resumed"] > 0
+    assert mirrored.nothing_stray()
+
+
+def children(pid):
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == pid and b"mate_process" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+    return found
+
+
+def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, mates, capfd):
+    aws = fake_aws_tls
+    env = aws.env(aws.user("111111111111", "ana"))
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mate.Mate, "_pays", lambda _: True)
+    monkeypatch.setattr(transfer, "cores", lambda: 2)
+    aws.bucket("data", owner="111111111111")
+    bodies = {f"{number}": os.urandom(700_000 + number) for number in range(12)}
+    for name, content in bodies.items():
+        aws.put("data", f"in/{name}", content)
+    code, told = run(capfd, "get", "s3://data/in/", "m/")
+    assert (code, told[-1]["downloaded"]) == (0, 12)
+    assert {path.name: path.read_bytes() for path in Path("m").iterdir()} == bodies
+    assert 0 < mates[0]._lent < 12
+    assert told[-1]["received"] == sum(map(len, bodies.values()))
+
+
+@pytest.mark.parametrize(
+    ("files", "size", "busy", "scheme", "pays"),
+    [
+        (mate.MANY, 0, False, "http", True),
+        (mate.MANY - 1, 0, True, "https", False),
+        (2, mate.MUCH, True, "https", True),
+        (2, mate.MUCH - 1, True, "https", False),
+        (2, mate.MUCH, False, "https", False),
+        (2, mate.MUCH, True, "http", False),
+        (None, None, True, "https", False),
+    ],
+)
+def test_when_it_pays(files, size, busy, scheme, pays):
+    progress = Progress(
+        total_files=None if files is None else files + 3, total_bytes=None if size is None else size + 5
+    )
+    meter = progress.meter()
+    meter.done_files, meter.done_bytes = 3, 5
+    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy))
+    twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
+    assert mate.Mate(puller, twin, 8, lambda _: None)._pays() is pays
+
+
+def test_one_core_or_a_rate_is_for_one_process(mirrored, mates, capfd, monkeypatch):
+    flood(mirrored)
+    assert run(capfd, "get", mirrored.source, "limited/", "--limit-rate", "1G")[0] == 0
+    assert run(capfd, "get", mirrored.source, "few/", "--jobs", "3")[0] == 0
+    monkeypatch.setattr(transfer, "cores", lambda: 1)
+    assert run(capfd, "get", mirrored.source, "one/")[0] == 0
+    assert mates == []

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -312,7 +311,7 @@ def _expired(path: Path, now: float) -> bool:
 def _seal(key: bytes, name: str, header: bytes, payload: bytes) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    nonce = secrets.token_bytes(_NONCE)
+    nonce = os.urandom(_NONCE)
     return nonce + AESGCM(key).encrypt(nonce, payload, name.encode() + header)
 
 

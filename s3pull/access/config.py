@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -234,6 +233,8 @@ def _visible(path: Path) -> bool:
 
 
 def _parsed(text: str, path: Path) -> Mapping[str, Any]:
+    import tomllib  # only where there is a configuration
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

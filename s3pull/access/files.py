@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
-import secrets
 import stat
 import sys
 import time
@@ -21,7 +19,7 @@ _WINDOWS = sys.platform == "win32"
 
 def replace(path: Path, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all, readable by the owner alone. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -125,7 +123,7 @@ def _wait(handle: int, patience: float, give_up: Callable[[], bool]) -> bool:
             return False
         if time.monotonic() >= until or give_up():
             return False
-        time.sleep(random.uniform(0.01, 0.05))  # noqa: S311
+        time.sleep(0.01 + os.urandom(1)[0] / 6000)  # not all at the same time
 
 
 if sys.platform == "win32":

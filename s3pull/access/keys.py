@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
-import secrets
+import os
 import sys
 import threading
 import time
@@ -136,7 +136,7 @@ def _ask(backend: Backend, directory: Path) -> Key:
         with files.hold(directory / "keyring.lock", PATIENCE):
             key = _decoded(backend.get_password(SERVICE, ACCOUNT))
             if key is None:
-                backend.set_password(SERVICE, ACCOUNT, base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+                backend.set_password(SERVICE, ACCOUNT, base64.b64encode(os.urandom(KEY_BYTES)).decode())
                 key = _decoded(backend.get_password(SERVICE, ACCOUNT))
     if key is None:
         return Key(None, reason=f"the keyring ({name}) does not keep what it is given")

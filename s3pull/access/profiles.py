@@ -6,7 +6,6 @@ of nesting, `credentials` over `config`. It does not resolve credentials: `own` 
 
 from __future__ import annotations
 
-import configparser
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -145,21 +144,30 @@ def _name(title: str) -> str | None:
 
 
 def _sections(path: Path) -> dict[str, dict[str, str | Mapping[str, str]]]:
-    parser = configparser.RawConfigParser()
     try:
         with path.open(encoding="utf-8-sig") as file:
-            parser.read_file(file)
+            text = file.read()
     except OSError:
         return {}
-    except (configparser.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise _malformed(str(path)) from None
+    import configparser  # not for those who have no profiles
+
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
         # configparser's own message quotes the line, which may be a secret key
         line = getattr(error, "lineno", None) or next((number for number, _ in getattr(error, "errors", ())), None)
-        where = f"{path}, line {line}" if line else str(path)
-        raise UsageError(f"cannot read the AWS configuration: {where} is malformed") from None
+        raise _malformed(f"{path}, line {line}" if line else str(path)) from None
     return {
         title: {key: _nested(value) if value.startswith("\n") else value for key, value in parser.items(title)}
         for title in parser.sections()
     }
+
+
+def _malformed(where: str) -> UsageError:
+    return UsageError(f"cannot read the AWS configuration: {where} is malformed")
 
 
 def _nested(value: str) -> Mapping[str, str]:

@@ -10,18 +10,19 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from s3pull.access import assume as assuming
-from s3pull.access import own, sts
+from s3pull.access import sts
 from s3pull.access.cache import ENDPOINT, SESSION, Cache, entry_name, unavailable
 from s3pull.access.holder import Anonymous, Held, OwnCredentials, RoleCredentials
 from s3pull.access.identity import fingerprint, profile_facts
 from s3pull.access.narrow import narrowing
-from s3pull.access.own import Prompt
 from s3pull.access.profiles import Profiles, effective, reload
 from s3pull.errors import UsageError
 from s3pull.objects import Access, Credentials, CredentialSource, Endpoint
+
+if TYPE_CHECKING:
+    from s3pull.access.own import Prompt
 
 #: seconds for which a resolved endpoint is remembered; a wrong one is found out by the first answer
 ENDPOINT_LIFE = 7 * 86_400.0
@@ -154,6 +155,8 @@ def _open(
     if access.anonymous:
         return opened(Anonymous())
     if access.role_arn is None:
+        from s3pull.access import own
+
         return opened(OwnCredentials(lambda found: own.find(access, environ, found, prompt), environ, profiles))
     if access.cache == "keyring" and (key := cache.key()).value is None:
         raise unavailable(key)
@@ -194,8 +197,10 @@ class _Maker:
         with self._cache.lock(self._name(), lambda: not anew and self.cached(refused) is not None):
             if not anew and (held := self.cached(refused)) is not None:
                 return held
+            from s3pull.access.assume import assume  # a warm start needs none of it
+
             issued = self._clock()
-            made = assuming.assume(
+            made = assume(
                 self._access,
                 environ=self._environ,
                 profiles=self._profiles,

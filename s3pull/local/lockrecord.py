@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import secrets
 import socket
 import time
 from collections.abc import Collection
@@ -73,12 +73,12 @@ class Record(NamedTuple):
 
 def own_record() -> Record:
     """A record of this process with a nonce of its own."""
-    return Record(secrets.token_hex(16), owner.own_token(), owner.this_host().pid, this_machine(), int(time.time()))
+    return Record(os.urandom(16).hex(), owner.own_token(), owner.this_host().pid, this_machine(), int(time.time()))
 
 
 def free_record() -> Record:
     """The record of a lock that nobody holds. It has a nonce, and so it can be taken by one alone."""
-    return Record(secrets.token_hex(16), FREE, 0, Machine("", "", ""), int(time.time()))
+    return Record(os.urandom(16).hex(), FREE, 0, Machine("", "", ""), int(time.time()))
 
 
 def encode(record: Record) -> bytes:

@@ -24,7 +24,6 @@ import hashlib
 import itertools
 import os
 import re
-import secrets
 import socket
 import sys
 from enum import Enum
@@ -125,7 +124,7 @@ _own: tuple[int, str] | None = None
 
 def token(host: Host) -> str:
     """The token of the process that `host` says we are. Without a place it is random: unknown to everybody else."""
-    place = host.place or secrets.token_hex(4)
+    place = host.place or os.urandom(4).hex()
     return f"{place}{host.pid & 0xFFFFFFFF:08x}{(host.started(host.pid) or 0) & 0xFFFFFFFFFFFFFFFF:016x}"
 
 

@@ -91,7 +91,7 @@ class Settler:
 
     def __init__(self, durable: bool, syncfs: bool = True, *, seconds: float = _BATCH_SECONDS) -> None:
         self._durable = durable
-        self._syncfs = durability.syncfs() if syncfs else None
+        self._may_syncfs = syncfs
         self._seconds = seconds
         self._change = threading.Condition()
         self._waiting: list[_Waiting] = []
@@ -224,13 +224,13 @@ class Settler:
         return left
 
     def _sync_data(self, files: list[_Waiting]) -> list[_Waiting]:
-        if self._syncfs is not None and len(files) >= _MANY:
+        if len(files) >= _MANY and self._syncfs is not None:
             return self._sync_systems(files)
         return self._each(files[:-1], _sync_before_others) + self._each(files[-1:], _sync)
 
     def _sync_names(self, files: list[_Waiting]) -> list[_Waiting]:
         directories = {id(file.directory): file.directory for file in files}
-        if self._syncfs is not None and len(directories) >= _MANY:
+        if len(directories) >= _MANY and self._syncfs is not None:
             files = self._sync_systems(files)
             for file in files:
                 file.directory.synced()
@@ -251,6 +251,11 @@ class Settler:
             self._syncfs(directory.fd)
         except OSError as error:
             raise data_error(error, f"cannot sync the file system of {directory.relative or '.'!r}") from error
+
+    @property
+    def _syncfs(self) -> Callable[[int], None] | None:
+        """Asked for late: it loads ctypes, and one file is synced without it."""
+        return durability.syncfs() if self._may_syncfs else None
 
     def _attempt(self, step: Callable[[_On], None], on: _On) -> S3pullError | None:
         """The error of `step`. A DiskError is everybody's: after one, it is the answer to all that follows."""

@@ -11,8 +11,6 @@ so does it (`mate_process`). Its part files are its own: a later run takes them 
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -26,6 +24,8 @@ from s3pull.pull.progress import ActiveObject
 from s3pull.remote.twin import Twin
 
 if TYPE_CHECKING:
+    import subprocess
+
     from s3pull.pull.crew import Task
     from s3pull.pull.puller import Choices, Item, Puller
 
@@ -143,6 +143,8 @@ class Mate:
 
     def _start(self) -> None:
         """It gets nothing before it says that it is ready; where it cannot be started it never does."""
+        import subprocess  # late, as `pickle`: few runs need them
+
         puller = self._puller
         try:
             root = puller.tree.root.stat()
@@ -227,6 +229,8 @@ class Mate:
         process = self._process
         if process is None:
             return
+        import subprocess
+
         if self._out or not self._ended:
             process.kill()
         try:
@@ -256,6 +260,8 @@ class Mate:
     def _send(self, what: object) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
+        import pickle
+
         data = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
         with self._writing:
             try:
@@ -269,6 +275,8 @@ class Mate:
     def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
+        import pickle
+
         try:
             while True:
                 self._hear(pickle.load(self._process.stdout))  # noqa: S301 - it is our own child

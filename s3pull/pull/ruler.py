@@ -8,21 +8,21 @@ write. Then pages are measured, and the place some pages ahead is reckoned. A wr
 
 from __future__ import annotations
 
-import string
 from bisect import bisect_left
 from collections.abc import Iterable
 
 #: positions that are looked at: what comes after them decides nothing between pages
 _PLACES = 40
-_DIGITS = frozenset(string.digits)
+_DIGIT, _LOWER, _UPPER = "0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS = frozenset(_DIGIT)
 _LIKE = (
     _DIGITS,
-    frozenset(string.hexdigits.lower()),
-    frozenset(string.ascii_lowercase),
-    frozenset(string.ascii_uppercase),
-    frozenset(string.digits + string.ascii_lowercase),
-    frozenset(string.digits + string.ascii_uppercase),
-    frozenset(string.digits + string.ascii_letters),
+    frozenset("0123456789abcdef"),
+    frozenset(_LOWER),
+    frozenset(_UPPER),
+    frozenset(_DIGIT + _LOWER),
+    frozenset(_DIGIT + _UPPER),
+    frozenset(_DIGIT + _LOWER + _UPPER),
 )
 
 

@@ -20,7 +20,6 @@ This module does not decide what is transient: errors do (`s3pull.errors.Transie
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +36,13 @@ FAILURE_COST = 1.0
 THROTTLE_COST = 0.25
 
 
+def _fraction() -> float:
+    """From 0 to 1, at random. Nothing is drawn in a run in which nothing goes wrong, so it is loaded late."""
+    import random
+
+    return random.random()  # noqa: S311
+
+
 class Patience:
     """The budget, the gate and the clock that all operations share."""
 
@@ -46,7 +52,7 @@ class Patience:
         max_failures: int = MAX_FAILURES,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
-        fraction: Callable[[], float] = random.random,
+        fraction: Callable[[], float] = _fraction,
     ) -> None:
         self.throttles = 0
         self._max_failures = max_failures

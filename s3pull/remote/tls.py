@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -51,6 +50,8 @@ def _has_directory_of_certificates() -> bool:
 
 
 def _botocore_bundle() -> Path | None:
+    from importlib.util import find_spec  # which few need, and takes 4 ms to load
+
     spec = find_spec("botocore")
     if spec is None or spec.origin is None:
         return None
@@ -101,7 +102,9 @@ class Tls:
         self._outer = outer
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
+        # as text it would go through the codec of international names, which takes 3 ms to load
+        name = host.encode("ascii") if host.isascii() else host
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
         self._room = memoryview(bytearray(self._FIRST))
 
     def do_handshake(self) -> None:

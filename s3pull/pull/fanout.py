@@ -269,7 +269,8 @@ class _Fan:
             return
         self._spread = False
         before = of.before
-        if before is None or before.over or of.count or isinstance(error, Cancelled):
+        # one before that is over has come to the end of the listing: it ends earlier only once this one has shown keys
+        if before is None or of.count or isinstance(error, Cancelled):
             of.error = error
             return
         before.until, before.following = of.until, of.following

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3pull.errors import AccessDenied, Cancelled, ServiceError
+from s3pull.errors import AccessDenied, Cancelled, NothingThere, ServiceError
 from s3pull.pull import fanout
 from tests.pull.memory_store import MemoryStore
 
@@ -102,6 +102,24 @@ def test_a_policy_that_denies_other_beginnings():
     store = Listed(numbered(500), meet=meet)
     assert several(store) == flat(store)
     assert len({after for _, after in store.lists}) < 12
+
+
+def test_a_refusal_that_comes_after_the_end_is_no_news():
+    """The whole listing is here already: nothing lies where the stream ahead was to begin."""
+    store = Listed(numbered(3), page=3)
+    flat_list = store.list
+    ended = threading.Event()
+
+    def refusing(prefix="", *, start_after=""):
+        if start_after:
+            assert ended.wait(10)
+            time.sleep(0.05)
+            raise NothingThere("not found", code="NoSuchBucket", status=404)
+        yield from flat_list(prefix)
+        ended.set()
+
+    store.list = refusing
+    assert [found.key for page in fanout.pages(store, "", full=3) for found in page] == numbered(3)
 
 
 def test_a_denial_of_the_first_page_is_raised():

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from objects import BUCKET, MODIFIED_TEXT, Bucket
+from objects import BUCKET, MODIFIED, MODIFIED_TEXT, Bucket
 
 #: Debian's libnginx-mod-http-headers-more-filter. nginx compares If-Match with its own ETag of time and size, so MD5
 #: ETags can be had only where the module takes If-Match away first.
@@ -159,6 +159,16 @@ out[#out + 1] = "</ListBucketResult>"
 ngx.sleep({page})
 ngx.print(out)
 """
+
+
+def make_mirror(folder: Path, count: int) -> None:
+    """The tree of `many/` as another tool would have left it."""
+    for number in range(count):
+        path = folder / many_key(number).removeprefix("many/")
+        if number % 100 == 0:
+            path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (MODIFIED, MODIFIED))
 
 
 def many_key(number: int) -> str:

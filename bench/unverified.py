@@ -4,16 +4,25 @@ Every CRC is 0 and every proof holds. Sizes, ETags and all that is not a checksu
 """
 
 import sys
+from pathlib import Path
 
-from s3pull.pull import proof
+from s3pull.pull import mate, proof
 from s3pull.remote import checksums
+
+
+def switch_off() -> None:
+    """From now on this process computes nothing, and no second one that it starts does."""
+    folder = str(Path(__file__).resolve().parent)
+    here = f"sys.path.append({folder!r}); import unverified; unverified.switch_off(); from s3pull.pull.mate_process"
+    mate._START = mate._START.replace("from s3pull.pull.mate_process", here)
+    checksums.crc_function = lambda algorithm: lambda data, crc=0: 0
+    checksums.combine_all = lambda algorithm, pieces: 0
+    proof.prove = lambda stated, content, **options: proof.Proof(True, stated.checksum)
 
 
 def main() -> None:
     """Run the command without computing anything."""
-    checksums.crc_function = lambda algorithm: lambda data, crc=0: 0
-    checksums.combine_all = lambda algorithm, pieces: 0
-    proof.prove = lambda stated, content, **options: proof.Proof(True, stated.checksum)
+    switch_off()
     from s3pull.__main__ import main as command
 
     sys.argv[0] = "s3pull"

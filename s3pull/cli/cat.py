@@ -43,8 +43,8 @@ def cat(
     6 afterwards.
     """
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import open_source
     from s3pull.errors import UsageError
+    from s3pull.pull.opening import open_source
     from s3pull.pull.source import Kind
     from s3pull.pull.stream import stream
 

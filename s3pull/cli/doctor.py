@@ -66,7 +66,7 @@ def _of_source(source: str, key: str | None, choice: AccessChoice, out: Output, 
     from s3pull.access.doctor import caller
     from s3pull.access.doctor.examine import examine
     from s3pull.access.doctor.report import Report
-    from s3pull.cli.wiring import find_access
+    from s3pull.pull.opening import find_access
     from s3pull.pull.source import Kind, parse_source
 
     spec = parse_source(source)

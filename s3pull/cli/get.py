@@ -17,8 +17,8 @@ from s3pull.errors import DiskError, NothingThere, UsageError
 
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import OpenSource
     from s3pull.pull.globs import Filters
+    from s3pull.pull.opening import OpenSource
     from s3pull.pull.source import Dest as ParsedDest
 
 app = new_app()
@@ -74,18 +74,17 @@ def get(
     """
     from s3pull.cli.render import Output
     from s3pull.cli.running import accounted
-    from s3pull.cli.wiring import open_source
+    from s3pull.pull.dest import file_dest
     from s3pull.pull.globs import Filters
-    from s3pull.pull.source import Into, parse_dest, parse_source
+    from s3pull.pull.opening import open_source
+    from s3pull.pull.source import Into, parse_source
 
     files.check()
     rules = Filters(filters.rules)
     spec = parse_source(source)
     if files.from_file is not None and spec.path and not spec.path.endswith("/"):
         raise UsageError("--from-file takes keys below a tree", hint=f"end the source in /: {source}/")
-    target = parse_dest(dest, spec, is_directory=dest is not None and dest != "-" and Path(dest).is_dir())
-    if target.into is not Into.STDOUT:
-        _check_folder(target)
+    target = file_dest(dest, spec)
     out = Output(output)
     with (
         accounted(access, source, out),
@@ -97,17 +96,6 @@ def get(
             return _to_files(opened, target, files, lines, rules, transfer, out)
 
 
-def _check_folder(target: ParsedDest) -> None:
-    """Raises UsageError where a file stands in the place of the folder that things should go to, or it is ours."""
-    from s3pull.local.mirror import check_dest
-
-    folder = Path(target.folder)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{target.folder!r} is not a folder", hint="give a folder, or a name that is free")
-    for below in (target.name or "", target.tree):
-        check_dest(folder / below)
-
-
 def _to_files(
     opened: OpenSource,
     target: ParsedDest,
@@ -117,8 +105,9 @@ def _to_files(
     transfer: TransferChoice,
     out: Output,
 ) -> int:
-    from s3pull.cli.running import MOST_CONNECTIONS, choices, conclude, endpoint_host
+    from s3pull.cli.running import choices, conclude
     from s3pull.pull.get import Get, Order
+    from s3pull.pull.transfer import MOST_CONNECTIONS
 
     order = Order(
         spec=opened.spec,
@@ -131,7 +120,7 @@ def _to_files(
         lines=lines,
         jobs=transfer.jobs or MOST_CONNECTIONS,
         bucket=opened.access.bucket,
-        endpoint=endpoint_host(opened),
+        endpoint=opened.endpoint_host,
     )
     return conclude(Get(order, opened.store, out.event), opened, out)
 

@@ -53,10 +53,10 @@ def lock(
       s3pull sync --locked july.jsonl data/
     """
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import open_source
     from s3pull.pull.globs import Filters
     from s3pull.pull.lock import Lock
     from s3pull.pull.manifest import end_record, head_record, object_record
+    from s3pull.pull.opening import open_source
 
     out = Output(output)
     rules = Filters(filters.rules)

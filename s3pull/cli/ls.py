@@ -33,7 +33,7 @@ def ls(
     Names are printed as they can be typed after NAME: (or s3://bucket/); folders end in /. Listing streams: the first
     names come at once.
     """
-    from s3pull.cli.wiring import open_source
+    from s3pull.pull.opening import open_source
 
     out = Output(output)
     if source is None:

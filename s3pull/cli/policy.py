@@ -186,7 +186,7 @@ def _accesses(names: tuple[str, ...], choice: GrantChoice, path: Path | None) ->
     from s3pull.access import profiles
     from s3pull.access.config import share
     from s3pull.access.options import resolve
-    from s3pull.cli.wiring import read_config
+    from s3pull.pull.opening import read_config
 
     place = {key: getattr(choice, key) for key in ("bucket", "access_point", "prefix") if getattr(choice, key)}
     if names and place:

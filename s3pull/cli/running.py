@@ -16,11 +16,9 @@ from s3pull.events import Summary
 
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import OpenSource
+    from s3pull.pull.opening import OpenSource
     from s3pull.pull.progress import Progress
     from s3pull.pull.puller import Choices
-
-MOST_CONNECTIONS = 256
 
 
 class Run(Protocol):
@@ -45,21 +43,12 @@ def choices(transfer: TransferChoice, **more: bool) -> Choices:
     )
 
 
-def endpoint_host(opened: OpenSource) -> str:
-    """The host of a service that is not AWS, '' for AWS: with the bucket's name it tells one source from another."""
-    from urllib.parse import urlsplit
-
-    url = opened.access.endpoint_url
-    host = (urlsplit(url).hostname or "") if url else ""
-    return "" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else host
-
-
 @contextmanager
 def accounted(choice: AccessChoice, source: str, out: Output) -> Iterator[None]:
     """With `--json`, an error that leaves the block (the source could not be opened) is told here, and then a summary
     that says what is known: whoever reads the lines finds there which source it was, and whose role."""
     from s3pull.cli.exits import translate
-    from s3pull.cli.wiring import find_access
+    from s3pull.pull.opening import find_access
     from s3pull.pull.source import parse_source
 
     began = datetime.now(UTC)
@@ -108,22 +97,10 @@ def finish(run: Run, out: Output, *, resumes: bool) -> S3pullError | None:
     return None
 
 
-def with_access(summary: Summary, opened: OpenSource | None) -> Summary:
-    """`summary`, with who it was that read."""
-    if opened is None:
-        return summary
-    return replace(
-        summary,
-        role_arn=opened.access.role_arn,
-        session_name=opened.session.session_name,
-        source_identity=opened.access.source_identity,
-    )
-
-
 def conclude(run: Run, opened: OpenSource, out: Output) -> int:
     """Run it, tell its error and its summary; the exit code."""
     error = finish(run, out, resumes=True)
-    summary = with_access(run.summary(error), opened)
+    summary = opened.signed(run.summary(error))
     if error is not None:
         out.error(error)
     out.summary(summary)

@@ -19,7 +19,6 @@ import typer
 from s3pull.cli import timetable
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
-from s3pull.cli.sync import check
 from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
@@ -139,7 +138,11 @@ class RunChoice(Choice):
 
     def words(self) -> list[str]:
         """As options of sync. Raises UsageError where they contradict each other, as sync would."""
-        check(delete=self.delete, max_delete=self.max_delete, publish=self.publish, keep=self.keep, grace=self.grace)
+        from s3pull.pull.guard import check_options
+
+        check_options(
+            delete=self.delete, max_delete=self.max_delete, publish=self.publish, keep=self.keep, grace=self.grace
+        )
         found: list[str] = []
         for one in fields(self):
             value, name = getattr(self, one.name), one.name.replace("_", "-")
@@ -183,7 +186,7 @@ def schedule(
       s3pull schedule acme: /data/acme --every 6h --deadline 5h
       s3pull schedule acme:2026/ /data/2026 --every 1d --format systemd --delete
     """
-    from s3pull.cli.wiring import read_config
+    from s3pull.pull.opening import read_config
     from s3pull.pull.source import parse_source
 
     spec = parse_source(source)

@@ -61,7 +61,7 @@ def _login(name: str, choice: AccessChoice, out: Output) -> None:
 
     from s3pull.access import profiles, session
     from s3pull.access.cache import open_cache
-    from s3pull.cli.wiring import advising, find_access
+    from s3pull.pull.opening import advising, find_access
     from s3pull.pull.source import parse_source
 
     spec = parse_source(name)
@@ -255,7 +255,7 @@ def credentials(
     from contextlib import closing
 
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import find_access, find_session
+    from s3pull.pull.opening import find_access, find_session
     from s3pull.pull.source import parse_source
 
     out = Output(ReportChoice())

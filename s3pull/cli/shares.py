@@ -145,7 +145,7 @@ def list_(*, config: ConfigChoice, output: ReportChoice) -> None:
 def list_shares(config: Path | None, out: Output) -> None:
     """Print all shares: name, place and role, or one JSON object each."""
     from s3pull.cli.render import printable
-    from s3pull.cli.wiring import read_config
+    from s3pull.pull.opening import read_config
 
     found = read_config(config)
     if out.json:
@@ -187,7 +187,7 @@ def masked(share: Share) -> dict[str, Any]:
 def show(name: ShareName, *, config: ConfigChoice, output: ReportChoice) -> None:
     """Show what is remembered of a share, its external ID masked."""
     from s3pull.cli.render import Output, printable
-    from s3pull.cli.wiring import read_config
+    from s3pull.pull.opening import read_config
 
     out = Output(output)
     share = read_config(config.config).share(name)
@@ -212,6 +212,6 @@ def remove(name: ShareName, *, config: ConfigChoice) -> None:
 def export(name: ShareName, *, config: ConfigChoice) -> None:
     """Print a share as a file for `share import`: the source and its role, nothing of your own. Has the external ID."""
     from s3pull.access import sharefile
-    from s3pull.cli.wiring import read_config
+    from s3pull.pull.opening import read_config
 
     sys.stdout.write(sharefile.export(read_config(config.config).share(name)))

@@ -22,11 +22,10 @@ from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import OpenSource
-    from s3pull.objects import Access
     from s3pull.pull.globs import Filters
     from s3pull.pull.guard import Limit
     from s3pull.pull.manifest import Manifest
+    from s3pull.pull.opening import OpenSource
 
 app = new_app()
 _GRACE = 900.0
@@ -83,14 +82,6 @@ class SyncChoice(Choice):
     ] = None  # fmt: skip
 
 
-def check(*, delete: bool, max_delete: object, publish: bool, keep: object, grace: object) -> None:
-    """Raise UsageError where options contradict each other; None is what was not given."""
-    if max_delete is not None and not delete:
-        raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
-    if not publish and (keep is not None or grace is not None):
-        raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
-
-
 @command(app)
 def sync(
     source: Source,
@@ -119,14 +110,18 @@ def sync(
     """
     from s3pull.cli.render import Output
     from s3pull.cli.running import accounted
-    from s3pull.cli.wiring import open_source
+    from s3pull.pull.dest import mirror_dest
     from s3pull.pull.globs import Filters
+    from s3pull.pull.guard import check_options
+    from s3pull.pull.opening import open_source
 
-    check(delete=sync.delete, max_delete=sync.max_delete, publish=sync.publish, keep=sync.keep, grace=sync.grace)
+    check_options(
+        delete=sync.delete, max_delete=sync.max_delete, publish=sync.publish, keep=sync.keep, grace=sync.grace
+    )
     manifest = _manifest(sync.locked)
     rules, limit = Filters(filters.rules), _limit(sync.max_delete)
     source, dest = _places(source, dest, manifest)
-    folder = _folder(dest)
+    folder = mirror_dest(dest)
     out = Output(output)
     with (
         accounted(access, source, out),
@@ -145,17 +140,19 @@ def _run(
     manifest: Manifest | None,
     out: Output,
 ) -> int:
-    from s3pull.cli.running import MOST_CONNECTIONS, choices, conclude, endpoint_host
+    from s3pull.cli.running import choices, conclude
+    from s3pull.pull.opening import payer
     from s3pull.pull.publish import Publishing
     from s3pull.pull.sync import Sync, SyncOrder, Voice
+    from s3pull.pull.transfer import MOST_CONNECTIONS
 
     if manifest is not None:
-        _check_manifest(manifest, opened)
+        manifest.check(opened.access.bucket, opened.prefix, opened.spec)
     order = SyncOrder(
         spec=opened.spec,
         dest=folder,
         bucket=opened.access.bucket,
-        endpoint=endpoint_host(opened),
+        endpoint=opened.endpoint_host,
         prefix=opened.prefix,
         choices=choices(transfer, dry_run=sync.dry_run, mirror=True, strict=sync.publish),
         filters=rules,
@@ -175,19 +172,6 @@ def _run(
     return conclude(Sync(order, opened.store, voice), opened, out)
 
 
-def payer(access: Access) -> str:
-    """Whose account pays for requests and transfer.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html: with an assumed role it is the
-    account of the role.
-    """
-    if not access.request_payer or access.anonymous:
-        return "the bucket's owner"
-    if access.role_arn is not None:
-        return f"the role's account ({access.role_arn.split(':')[4]})"
-    return "your account (requester pays)"
-
-
 def _manifest(path: str | None) -> Manifest | None:
     from s3pull.pull.manifest import Manifest
 
@@ -201,32 +185,6 @@ def _places(source: str, dest: str | None, manifest: Manifest | None) -> tuple[s
     if manifest is None:
         raise UsageError("DEST is missing", hint="s3pull sync SOURCE DEST: the folder that will mirror the source")
     return manifest.source, source
-
-
-def _folder(dest: str) -> Path:
-    from s3pull.local.mirror import check_dest
-    from s3pull.pull.source import is_remote
-
-    if is_remote(dest):
-        raise UsageError("s3pull only downloads", hint="DEST is a local folder (./name:x for a name with a colon)")
-    if dest in ("", "-"):
-        raise UsageError(f"DEST {dest!r} is not a folder", hint="a mirror needs a folder; s3pull get writes to stdout")
-    folder = Path(dest)
-    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
-        raise UsageError(f"{dest!r} is not a folder", hint="give a folder, or a name that is free")
-    check_dest(folder)
-    return folder
-
-
-def _check_manifest(manifest: Manifest, opened: OpenSource) -> None:
-    """Raises UsageError where the manifest is of another source than the one that was opened."""
-    # a path without a slash at its end may be an object or a tree: the manifest knows which it was
-    roots = {opened.prefix + spec.fixed for spec in (opened.spec, opened.spec.below())}
-    if manifest.bucket != opened.access.bucket or manifest.root not in roots:
-        raise UsageError(
-            f"the manifest is of s3://{manifest.bucket}/{manifest.root}, not of {opened.spec.text}",
-            hint="leave SOURCE out: the manifest knows it",
-        )
 
 
 def _limit(text: str | None) -> Limit | None:

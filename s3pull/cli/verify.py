@@ -13,7 +13,7 @@ from s3pull.cli.options import AccessChoice, OutputChoice, span
 
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
-    from s3pull.cli.wiring import OpenSource
+    from s3pull.pull.opening import OpenSource
     from s3pull.pull.verify import Verify, VerifyOrder
 
 app = new_app()
@@ -61,7 +61,7 @@ def verify(
     if not (verify.remote or verify.repair):
         return _run(order, None, out)
     from s3pull.cli.running import accounted
-    from s3pull.cli.wiring import open_source
+    from s3pull.pull.opening import open_source
 
     source = mirror_of(folder).source
     with accounted(access, source, out), open_source(access, source, out) as opened:
@@ -69,13 +69,15 @@ def verify(
 
 
 def _run(order: VerifyOrder, opened: OpenSource | None, out: Output) -> int:
-    from s3pull.cli.running import finish, with_access
+    from s3pull.cli.running import finish
     from s3pull.pull.verify import Opened, Verify
 
     source = Opened(opened.store, opened.spec, opened.prefix) if opened is not None else None
     run = Verify(order, out.event, out.say, source, every=bool(out.verbose))
     error = finish(run, out, resumes=False)
-    summary = with_access(run.summary(error), opened)
+    summary = run.summary(error)
+    if opened is not None:
+        summary = opened.signed(summary)
     if error is not None:
         out.error(error)
     wrong = summary.failed + summary.refused - run.unfetchable

@@ -17,7 +17,7 @@ from s3pull.pull.items import Marker, Naming
 from s3pull.pull.ledger import of_mirror
 from s3pull.pull.puller import Choices, Item, Puller
 from s3pull.pull.source import Dest, Kind, SourceSpec
-from s3pull.pull.transfer import Transfer
+from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
 
 #: Objects that one thread takes in a row, where there are enough for so many threads. Small ones then overlap.
@@ -38,7 +38,7 @@ class Order:
     version_id: str | None = None
     #: lines of `--from-file`, where it was given
     lines: Iterable[str] | None = None
-    jobs: int = 256
+    jobs: int = MOST_CONNECTIONS
     #: whose receipts count, where DEST keeps some: the bucket, and the host of a service that is not AWS
     bucket: str = ""
     endpoint: str = ""

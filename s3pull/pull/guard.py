@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from s3pull.errors import DiskError, GuardRefused
+from s3pull.errors import DiskError, GuardRefused, UsageError
 
 
 class Limit(NamedTuple):
@@ -27,6 +27,14 @@ def parse_limit(text: str) -> Limit:
     if match is None or (match[2] is not None and float(match[2]) > 100):
         raise ValueError("not a number of files like 100, or a share of them like 20%")
     return Limit(files=int(match[1])) if match[1] is not None else Limit(percent=float(match[2]))
+
+
+def check_options(*, delete: bool, max_delete: object, publish: bool, keep: object, grace: object) -> None:
+    """Raise UsageError where options contradict each other; None is what was not given."""
+    if max_delete is not None and not delete:
+        raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
+    if not publish and (keep is not None or grace is not None):
+        raise UsageError("--keep and --grace go with --publish", hint="give --publish, too")
 
 
 def check_deletions(gone: int, known: int, listed: int, limit: Limit | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from s3pull.errors import DiskError, NothingThere, UsageError
 from s3pull.objects import JSON, Checksum, RemoteObject
+from s3pull.pull.source import SourceSpec
 
 SCHEMA = 1
 _PAGE = 1000
@@ -66,6 +67,16 @@ class Manifest:
         self.source = self._text(head, "source")
         self.bucket = self._text(head, "bucket")
         self.root = self._text(head, "root")
+
+    def check(self, bucket: str, prefix: str, spec: SourceSpec) -> None:
+        """Raises UsageError where it is of another source than `spec` below `prefix` in `bucket`."""
+        # a path without a slash at its end may be an object or a tree: the manifest knows which it was
+        roots = {prefix + one.fixed for one in (spec, spec.below())}
+        if self.bucket != bucket or self.root not in roots:
+            raise UsageError(
+                f"the manifest is of s3://{self.bucket}/{self.root}, not of {spec.text}",
+                hint="leave SOURCE out: the manifest knows it",
+            )
 
     def pages(self) -> Iterator[list[RemoteObject]]:
         """Its objects, their keys whole again, like pages of a listing."""

@@ -46,7 +46,7 @@ from s3pull.pull.removal import Removal
 from s3pull.pull.scope import extent
 from s3pull.pull.source import SourceSpec
 from s3pull.pull.survey import Costs, part_bytes, survey
-from s3pull.pull.transfer import Transfer
+from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
 
 _PAGE = 1000
@@ -74,7 +74,7 @@ class SyncOrder:
     deadline: float | None = None
     wait: float = 0.0
     locked: Manifest | None = None
-    jobs: int = 256
+    jobs: int = MOST_CONNECTIONS
     payer: str = ""
 
 

@@ -21,6 +21,8 @@ from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
 from s3pull.remote.store import Store
 
+MOST_CONNECTIONS = 256
+
 
 class Transfer:
     """One run. `stop` may be called from any thread or a signal handler, also before there is a puller.

@@ -45,7 +45,7 @@ from s3pull.pull.scope import extent
 from s3pull.pull.source import SourceSpec
 from s3pull.pull.standing import content_of, receipt_checksum
 from s3pull.pull.survey import survey
-from s3pull.pull.transfer import Transfer
+from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
 
 _AHEAD = 256
@@ -59,7 +59,7 @@ class VerifyOrder:
     remote: bool = False
     repair: bool = False
     wait: float = 0.0
-    jobs: int = 256
+    jobs: int = MOST_CONNECTIONS
     choices: Choices = field(default_factory=lambda: Choices(mirror=True, strict=True))
 
 

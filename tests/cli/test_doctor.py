@@ -12,9 +12,9 @@ import pytest
 
 from s3pull.access.denials import Cause, Who
 from s3pull.access.doctor import asking
-from s3pull.cli.advice import advise, words_of
 from s3pull.errors import AccessDenied, NothingThere
 from s3pull.objects import Access
+from s3pull.pull.advice import advise, words_of
 from tests.access.ward import share_loader
 from tests.fakes import faults
 from tests.transcript import run_s3pull

@@ -71,6 +71,8 @@ class Transfer:
         try:
             yield puller
             settler.close()
+            if self.crew.error is not None:  # the last files were settled, and whoever was told of them objected
+                raise self.crew.error
             puller.leftovers.clear()
         except BaseException as error:
             self.crew.stop(error)

@@ -10,7 +10,10 @@ This module does not print and does not decide what to retry: `Transient` marks 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from s3pull.events import ObjectEvent, Summary
 
 
 class S3pullError(Exception):
@@ -91,6 +94,30 @@ class Unsupported(ObjectError):
     """Something that this client refuses by name (SSE-C, a body encoding) rather than get wrong."""
 
     reason = "unsupported"
+
+
+class Incomplete(S3pullError):
+    """Some of several objects failed or were refused; the others are here. Raised by `s3pull.pull` and `s3pull.sync`.
+
+    `failures` has an event, with its error, for each of them (of very many the first ones); `summary` counts them all.
+    """
+
+    exit_code = 3
+    reason = "incomplete"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        summary: Summary | None = None,
+        failures: tuple[ObjectEvent, ...] = (),
+        hint: str | None = None,
+    ) -> None:
+        from s3pull.events import Summary
+
+        super().__init__(message, hint=hint)
+        self.summary = summary or Summary(exit=self.exit_code)
+        self.failures = failures
 
 
 class NothingThere(S3pullError):

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.partner import partner
 from tests.servers import fake_aws, fake_aws_tls, moto_process, moto_server, rclone_process, rclone_server
 
-__all__ = ["fake_aws", "fake_aws_tls", "moto_process", "moto_server", "rclone_process", "rclone_server"]
+__all__ = ["fake_aws", "fake_aws_tls", "moto_process", "moto_server", "partner", "rclone_process", "rclone_server"]
 
 # no test is timed: other work may go on beside it
 settings.register_profile("untimed", deadline=None)

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "pull": CORE | {"access", "remote", "local"},
     "cli": CORE | {"access", "remote", "local", "pull"},
     "__main__": {"cli"},
-    "__init__": set(),
+    "api": CORE | {"access", "remote", "local", "pull"},
+    "__init__": {"api", "errors", "events"},
 }
 
 #: slow to import, and a warm run may need none of them: only inside functions, on the paths that do
@@ -141,6 +142,10 @@ def test_there_are_modules_in_every_room():
         ("access/cache.py", "def f():\n    import s3pull.pull.get", "access may not import s3pull.pull"),
         ("errors.py", "import s3pull.cli.app", "errors may not import s3pull.cli"),
         ("pull/get.py", "from s3pull.cli import render", "pull may not import s3pull.cli"),
+        ("pull/get.py", "from s3pull.api import file", "pull may not import s3pull.api"),
+        ("api/file.py", "def f():\n    from s3pull.cli import options", "api may not import s3pull.cli"),
+        ("cli/get.py", "from s3pull.api import caller", "cli may not import s3pull.api"),
+        ("api/file.py", "import sys\nsys.stderr.write('x')", "uses sys.stderr"),
         ("remote/endpoint.py", "import botocore.session", "imports botocore at the top"),
         (
             "remote/endpoint.py",

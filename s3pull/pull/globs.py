@@ -31,6 +31,11 @@ def unescape(path: str) -> str:
     return re.sub(r"\\([*?\[\]\\])", r"\1", path)
 
 
+def escape(key: str) -> str:
+    """`key` as a path that means just it: what `unescape` turns back into it, and never a glob."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", key)
+
+
 def _literal(path: str) -> tuple[str, str]:
     """The text before the first wildcard, unescaped and as typed."""
     i = 0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from s3pull.access import profiles
-from s3pull.access.cache import open_cache
+from s3pull.access.cache import Cache, open_cache
 from s3pull.access.config import Config, Share, config_path, load
 from s3pull.access.options import resolve
 from s3pull.access.session import Session, open_session
@@ -73,6 +73,11 @@ class OpenSource:
     def prefix(self) -> str:
         return self.access.prefix
 
+    def close(self) -> None:
+        """End what reads and what renews; may be called more than once."""
+        self.store.close()
+        self.session.close()
+
     @property
     def endpoint_host(self) -> str:
         """The host of a service that is not AWS, '' for AWS: with the bucket's name it tells sources apart."""
@@ -123,13 +128,22 @@ def find_access(choice: Chosen, spec: SourceSpec, environ: Mapping[str, str] = o
     )
 
 
-def find_session(access: Access, listener: Listener, environ: Mapping[str, str] = os.environ) -> Session:
-    """A session for `access`: cached, or made now. Raises AccessDenied, CredentialsError, UsageError, ServiceError."""
+def find_session(
+    access: Access,
+    listener: Listener,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    cache: Callable[[str], Cache] | None = None,
+) -> Session:
+    """A session for `access`: cached, or made now. `cache` gives the cache of a mode; the user's own if it is None.
+
+    Raises AccessDenied, CredentialsError, UsageError, ServiceError.
+    """
     return open_session(
         access,
         environ=environ,
         profiles=profiles.load(environ),
-        cache=open_cache(access.cache, environ, detail=listener.note),
+        cache=cache(access.cache) if cache else open_cache(access.cache, environ, detail=listener.note),
         prompt=listener.asker(),
         note=listener.say,
     )
@@ -150,6 +164,35 @@ def advising(access: Access, spec: SourceSpec, listener: Listener) -> Iterator[N
         raise
 
 
+def open_now(
+    choice: Chosen,
+    source: str,
+    listener: Listener,
+    *,
+    limit_rate: float | None = None,
+    environ: Mapping[str, str] = os.environ,
+    cache: Callable[[str], Cache] | None = None,
+) -> OpenSource:
+    """Open what SOURCE names; whoever gets it closes it. `limit_rate` is bytes a second; `cache` as above."""
+    spec = parse_source(source)
+    access = find_access(choice, spec, environ)
+    with advising(access, spec, listener):
+        session = find_session(access, listener, environ, cache=cache)
+        try:
+            store = open_store(
+                access,
+                session.credentials,
+                endpoint=session.endpoint,
+                remember=session.remember,
+                environ=environ,
+                limit_rate=limit_rate,
+            )
+        except BaseException:
+            session.close()
+            raise
+    return OpenSource(spec, access, session, store)
+
+
 @contextmanager
 def open_source(
     choice: Chosen,
@@ -158,22 +201,11 @@ def open_source(
     *,
     limit_rate: float | None = None,
     environ: Mapping[str, str] = os.environ,
+    cache: Callable[[str], Cache] | None = None,
 ) -> Iterator[OpenSource]:
-    """Open what SOURCE names for as long as the block runs. `limit_rate` is bytes a second."""
-    spec = parse_source(source)
-    access = find_access(choice, spec, environ)
+    """`open_now`, for as long as the block runs; denials that leave the block say what they mean."""
     with (
-        advising(access, spec, listener),
-        closing(find_session(access, listener, environ)) as session,
-        closing(
-            open_store(
-                access,
-                session.credentials,
-                endpoint=session.endpoint,
-                remember=session.remember,
-                environ=environ,
-                limit_rate=limit_rate,
-            )
-        ) as store,
+        closing(open_now(choice, source, listener, limit_rate=limit_rate, environ=environ, cache=cache)) as opened,
+        advising(opened.access, opened.spec, listener),
     ):
-        yield OpenSource(spec, access, session, store)
+        yield opened

@@ -93,10 +93,10 @@ _s3pull() {
             ;;
         " share import")
             case "$prev" in
-                --name) return ;;
+                --name | --aws-profile | --bucket | --access-point | --prefix) return ;;
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '--name --yes -y --config --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--name --yes -y --aws-profile --bucket --access-point --prefix --config --help' -- "$cur"))
             [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- "$cur"))
             ;;
         " share list")
@@ -121,9 +121,10 @@ _s3pull() {
             ;;
         " share export")
             case "$prev" in
+                --aws-profile) return ;;
                 --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '--config --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--aws-profile --write --replace --config --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " policy")

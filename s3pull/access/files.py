@@ -17,13 +17,18 @@ from pathlib import Path
 _WINDOWS = sys.platform == "win32"
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all, readable by the owner alone. Raises OSError."""
+def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path`, whole or not at all, readable by the owner alone unless `mode` is another one.
+
+    Raises OSError.
+    """
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            if mode != 0o600 and not _WINDOWS:
+                os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -94,6 +94,7 @@ class Finder:
         name = effective(self.access.profile, self.environ)
         if self.access.role_arn and self.access.origins.get("role_arn") == "profile":
             return self.source_of(name)
+        self._refuse_ours(name)
         keys_win = not self.access.profile and self.environ.get("AWS_ACCESS_KEY_ID")
         if self.profiles.assumes_role(name) and not keys_win:
             return ProfileRole(name, self.source_of(name), self)
@@ -117,9 +118,18 @@ class Finder:
             hint="give it a source_profile or a credential_source",
         )
 
+    def _refuse_ours(self, name: str) -> None:
+        """A profile whose keys come from s3pull would start one s3pull after the other, without end."""
+        if self.profiles.from_us(name) and (self.access.profile or not self.environ.get("AWS_ACCESS_KEY_ID")):
+            raise UsageError(
+                f"AWS profile {name!r} gets its keys from s3pull: s3pull itself needs other ones",
+                hint="unset AWS_PROFILE, or --profile NAME with your own credentials",
+            )
+
     def _as_source(self, name: str, *, itself: bool) -> Own:
         if (static := _static(name, self.profiles)) is not None:
             return Plain(static)
+        self._refuse_ours(name)
         if self.profiles.assumes_role(name) and not itself:
             return ProfileRole(name, self.source_of(name), self)
         if itself or not self.profiles.has_credentials(name):

@@ -65,6 +65,14 @@ class Profiles:
         """True where the profile itself says where credentials come from."""
         return any(self.value(name, key) for key in CREDENTIAL_KEYS)
 
+    def from_us(self, name: str) -> bool:
+        """True where the profile's keys come from s3pull itself: those can never be what s3pull asks with."""
+        try:
+            words = shlex.split(self.value(name, "credential_process") or "", posix=os.name != "nt")
+        except ValueError:
+            return False
+        return "credentials" in words and any(Path(word.strip('"')).stem.lower() == "s3pull" for word in words)
+
     def has_keys(self, name: str) -> bool:
         """True where keys stand in the profile itself."""
         return bool(self.value(name, "aws_access_key_id") or self.value(name, "aws_secret_access_key"))
@@ -106,20 +114,30 @@ def effective(profile: str | None, environ: Mapping[str, str]) -> str:
 
 def load(environ: Mapping[str, str]) -> Profiles:
     """Read both files; one that is missing or may not be read is empty, a malformed one raises UsageError."""
-    config = _sections(_path(environ.get("AWS_CONFIG_FILE") or "~/.aws/config"))
+    config = _sections(config_file(environ))
     shared = _sections(_path(environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"))
     profiles: dict[str, Section] = {}
     sso_sessions: dict[str, Section] = {}
     services: dict[str, Section] = {}
     for title, section in config.items():
-        for kind, target in (("profile", profiles), ("sso-session", sso_sessions), ("services", services)):
+        for kind, target in (("sso-session", sso_sessions), ("services", services)):
             if title.startswith(kind) and (name := _name(title)):
                 target[name] = section
-        if title == "default":
-            profiles[title] = section
+        if name := profile_of(title):
+            profiles[name] = section
     for title, section in shared.items():
         profiles[title] = {**profiles.get(title, {}), **section}
     return Profiles(profiles, shared, sso_sessions, services)
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """Where profiles are: AWS_CONFIG_FILE or `~/.aws/config`."""
+    return _path(environ.get("AWS_CONFIG_FILE") or "~/.aws/config")
+
+
+def profile_of(title: str) -> str | None:
+    """The profile that a section of the config file is; None for one that is something else."""
+    return title if title == "default" else _name(title) if title.startswith("profile") else None
 
 
 def reload(environ: Mapping[str, str], last: Profiles) -> Profiles:
@@ -145,12 +163,15 @@ def _name(title: str) -> str | None:
 
 def _sections(path: Path) -> dict[str, dict[str, str | Mapping[str, str]]]:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = file.read()
+        return parse(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError:
         return {}
     except UnicodeDecodeError:
         raise _malformed(str(path)) from None
+
+
+def parse(text: str, place: str) -> dict[str, dict[str, str | Mapping[str, str]]]:
+    """The sections of an AWS file, as botocore reads it. Raises UsageError that names the line of what is wrong."""
     import configparser  # not for those who have no profiles
 
     parser = configparser.RawConfigParser()
@@ -159,7 +180,7 @@ def _sections(path: Path) -> dict[str, dict[str, str | Mapping[str, str]]]:
     except configparser.Error as error:
         # configparser's own message quotes the line, which may be a secret key
         line = getattr(error, "lineno", None) or next((number for number, _ in getattr(error, "errors", ())), None)
-        raise _malformed(f"{path}, line {line}" if line else str(path)) from None
+        raise _malformed(f"{place}, line {line}" if line else place) from None
     return {
         title: {key: _nested(value) if value.startswith("\n") else value for key, value in parser.items(title)}
         for title in parser.sections()

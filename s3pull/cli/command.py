@@ -183,7 +183,7 @@ def _declared(info: OptionInfo) -> Iterable[str]:
 def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
     """Parse the options and arguments of `command` into `ctx.params`; what is left over is returned."""
     try:
-        given, rest, order = command.make_parser(ctx).parse_args(args=list(args))
+        given, rest, order = command.make_parser(ctx).parse_args(args=_valued(command.get_params(ctx), args))
     except ParserError as error:
         raise _usage(error, command, ctx) from None
     if given.get("help") is True:
@@ -200,6 +200,16 @@ def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
         ctx.params[param.name] = value
     ctx.meta[ORDER] = [param.name for param in order]
     return list(rest)
+
+
+def _valued(params: Iterable[Any], args: list[str]) -> list[str]:
+    """`args`, where an option whose value may be left out (its metavar is in brackets) and is has an empty one."""
+    optional = {name for param in params if str(param.metavar or "").startswith("[") for name in param.opts}
+    plain = args.index("--") if "--" in args else len(args)
+    return [
+        f"{arg}=" if at < plain and arg in optional and (args[at + 1 : at + 2] or ["-"])[0].startswith("-") else arg
+        for at, arg in enumerate(args)
+    ]
 
 
 def _usage(error: Exception, command: Any, ctx: Any) -> UsageError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from s3pull.cli import timetable
+from s3pull.cli import itself, timetable
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
 from s3pull.errors import UsageError
@@ -193,7 +192,7 @@ def schedule(
     folder = _folder(dest)
     share = _share(spec)
     read_config(config.config).share(share)
-    words = [*program(sys.argv[0], shutil.which("s3pull"), sys.executable), *_config_words(config.config, os.environ)]
+    words = itself.words(config.config)
     words += ["sync", "-q", *run.words(), *_filter_words(filters), source, folder]
     at = timetable.offset(every, source, folder)
     if format == "cron":
@@ -225,24 +224,6 @@ def _folder(dest: str) -> str:
     if dest in ("", "-"):
         raise UsageError("DEST must be a folder", hint="a sync mirrors SOURCE into a folder")
     return str(Path(dest).absolute())
-
-
-def program(started_as: str, found: str | None, python: str) -> list[str]:
-    """The words that start s3pull from anywhere: the command that is running, else the one on PATH, else a module."""
-    if Path(started_as).stem == "s3pull" and Path(started_as).is_file():
-        return [str(Path(started_as).absolute())]
-    if Path(started_as).name != "__main__.py" and found is not None:
-        return [str(Path(found).absolute())]
-    return [python, "-m", "s3pull"]
-
-
-def _config_words(given: Path | None, environ: Mapping[str, str]) -> list[str]:
-    """`--config FILE`, unless it is the one that is found where nothing is set."""
-    from s3pull.access.config import config_path
-
-    if given is None and not any(environ.get(name) for name in ("S3PULL_CONFIG", "XDG_CONFIG_HOME")):
-        return []
-    return ["--config", str(config_path(given, environ).absolute())]
 
 
 def _units(name: str, words: list[str], every: int, at: int, share: str) -> str:

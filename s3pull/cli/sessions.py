@@ -259,12 +259,22 @@ def credentials(
     from s3pull.pull.source import parse_source
 
     out = Output(ReportChoice())
+    _forget_our_profile()
     found = find_access(access, parse_source(name), os.environ)
     with closing(find_session(found, out, os.environ)) as opened:
         keys = opened.credentials.current()
     if keys is None:
         raise CredentialsError(f"{name} is read anonymously: there are no credentials")
     sys.stdout.write(as_process(keys) if form == "process" else as_environment(keys))
+
+
+def _forget_our_profile() -> None:
+    """Who uses a profile that leads here may have set AWS_PROFILE to it: then it does not say what our own keys are."""
+    from s3pull.access import profiles
+
+    if profiles.load(os.environ).from_us(profiles.chosen(os.environ)):
+        for variable in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            os.environ.pop(variable, None)
 
 
 def as_process(keys: Credentials) -> str:

@@ -7,18 +7,43 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s3pull.cli.command import command, new_app
+from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import AccessChoice, ConfigChoice, ReportChoice, ShareName
 from s3pull.errors import DiskError, UsageError
 
 if TYPE_CHECKING:
     from s3pull.access.config import Share
     from s3pull.cli.render import Output
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChoice(Choice):
+    """What `import` is told of an AWS profile, and of where that leads."""
+
+    aws_profile: Annotated[
+        str | None,
+        typer.Option("--aws-profile", metavar="PROFILE", help="Make the share from this AWS profile, not from a file."),
+    ] = None
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", metavar="NAME", help="The bucket that the profile reads.")
+    ] = None
+    access_point: Annotated[
+        str | None, typer.Option("--access-point", metavar="ARN", help="Or the access point that it reads.")
+    ] = None
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.")
+    ] = None
+
+    def place(self) -> dict[str, object]:
+        """Where the objects are, as share keys."""
+        return {"bucket": self.bucket, "access_point": self.access_point, "prefix": self.prefix}
+
 
 MASK = "****"
 _LARGEST = 64 * 1024
@@ -57,7 +82,7 @@ def add(
     if source is not None:
         if bucket or access_point or prefix:
             raise UsageError("SOURCE and --bucket, --access-point or --prefix contradict each other", hint="give one")
-        place = _place(source)
+        place = place_named(source)
     settings = {key: value for key, value in {**place, **access.values}.items() if value is not None}
     path = config.config_path(access.config, os.environ)
     config.save_share(path, config.share(name, settings, _called), replace=replace)
@@ -69,7 +94,8 @@ def _called(key: str) -> str:
     return "--" + key.replace("_", "-") if key else "the share"
 
 
-def _place(source: str) -> dict[str, object]:
+def place_named(source: str) -> dict[str, object]:
+    """The place of a share, from an s3:// source."""
     from s3pull.pull.source import Kind, parse_source
 
     spec = parse_source(source)
@@ -83,15 +109,20 @@ def _place(source: str) -> dict[str, object]:
 
 @command(app, "import")
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What the data owner sent; - is stdin.")],
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="What the data owner sent; - is stdin.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Call it this.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     *,
+    profile: ProfileChoice,
     config: ConfigChoice,
 ) -> None:
-    """Remember the source that a data owner describes in a file (TOML).
+    """Remember the source that a data owner describes in a file (TOML), or an AWS profile with a role.
 
     It is shown first. A file that names another service than AWS, or a name that is taken, needs a yes.
+
+    \b
+      s3pull share import acme.toml
+      s3pull share import --aws-profile acme-reader --bucket acme-exports --prefix 2026/
     """
     from s3pull.access import sharefile
     from s3pull.access.config import config_path, load, save_share
@@ -99,7 +130,7 @@ def import_(
     from s3pull.cli.terminal import confirm
 
     path = config_path(config.config, os.environ)
-    found = sharefile.read(_text(file), name=name)
+    found = _found(file, name, profile)
     preview = sharefile.preview(found, load(path))
     sys.stderr.write("".join(printable(line) + "\n" for line in preview.lines))
     for reason in preview.needs_consent:
@@ -110,6 +141,22 @@ def import_(
     sys.stderr.write(
         f"s3pull: {found.name} is remembered in {path}\nhint: s3pull ls {found.name}: shows what is there\n"
     )
+
+
+def _found(file: str | None, name: str | None, profile: ProfileChoice) -> Share:
+    """The share that the file or the AWS profile describes."""
+    from s3pull.access import sharefile
+
+    if (file is None) == (profile.aws_profile is None):
+        raise UsageError("share import needs a FILE or --aws-profile", hint="one of them")
+    place = {key: value for key, value in profile.place().items() if value is not None}
+    if file is not None:
+        if place:
+            raise UsageError("--bucket, --access-point and --prefix go with --aws-profile", hint="the file says where")
+        return sharefile.read(_text(file), name=name)
+    from s3pull.cli.awsprofiles import found_share
+
+    return found_share(profile.aws_profile or "", name, place)
 
 
 def _text(file: str) -> str:
@@ -209,8 +256,41 @@ def remove(name: ShareName, *, config: ConfigChoice) -> None:
 
 
 @command(app)
-def export(name: ShareName, *, config: ConfigChoice) -> None:
-    """Print a share as a file for `share import`: the source and its role, nothing of your own. Has the external ID."""
+def export(
+    name: ShareName,
+    aws_profile: Annotated[
+        str | None,
+        typer.Option(
+            "--aws-profile", metavar="[PROFILE]", help="Print an AWS profile that reads it; called as it is, or this."
+        ),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the AWS profile into ~/.aws/config (AWS_CONFIG_FILE).")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an AWS profile that s3pull did not write, too.")
+    ] = False,
+    *,
+    config: ConfigChoice,
+) -> None:
+    """Print a share for somebody else, or as an AWS profile for other tools of yours.
+
+    As a file for `share import` it has the source and its role, the external ID too, and nothing of your own. As an
+    AWS profile it gives aws-cli, boto3, DuckDB, Polars, rclone and what else knows profiles the same narrowed, cached
+    session that s3pull uses (by credential_process).
+
+    \b
+      s3pull share export acme > acme.toml
+      s3pull share export acme --aws-profile            print the profile "acme"
+      s3pull share export acme --aws-profile --write    put it into ~/.aws/config
+    """
+    if aws_profile is not None:
+        from s3pull.cli import awsprofiles
+
+        awsprofiles.export(name, aws_profile, config.config, write=write, replace=replace)
+        return
+    if write or replace:
+        raise UsageError("--write and --replace go with --aws-profile", hint="a file for others is printed: > FILE")
     from s3pull.access import sharefile
     from s3pull.pull.opening import read_config
 

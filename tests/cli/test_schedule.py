@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from s3pull.access.options import ACCESS_OPTIONS
 from s3pull.cli import timetable
-from s3pull.cli.schedule import _AMBIENT, _missing, program
+from s3pull.cli.itself import program
+from s3pull.cli.schedule import _AMBIENT, _missing
 from s3pull.cli.schedule import app as schedule_app
 from s3pull.cli.sync import app as sync_app
 from s3pull.cli.timetable import EVEN, cron_line, minutes, offset, service, timer

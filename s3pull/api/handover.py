@@ -10,7 +10,7 @@ from s3pull.api.caller import AccessOptions, Caller
 from s3pull.errors import UsageError
 from s3pull.objects import Access, Credentials
 from s3pull.pull.opening import find_access
-from s3pull.pull.source import parse_source
+from s3pull.pull.source import Kind, parse_source
 
 Style = Literal["fsspec", "polars"]
 
@@ -43,7 +43,7 @@ def storage_options(share: str, style: Style = "fsspec", **access: Unpack[Access
 
 
 def url(source: str, **access: Unpack[AccessOptions]) -> str:
-    """`source` as other tools write it.
+    """`source` as other tools write it; a glob stays one.
 
     >>> s3pull.url("acme:2026/report.csv")
     's3://acme-exports/outgoing/2026/report.csv'
@@ -52,7 +52,8 @@ def url(source: str, **access: Unpack[AccessOptions]) -> str:
     """
     spec = parse_source(source)
     found = find_access(Caller(access, "url"), spec)
-    return f"s3://{found.bucket}/{found.prefix}{spec.path}"
+    path = spec.path if spec.kind is Kind.GLOB else spec.key
+    return f"s3://{found.bucket}/{found.prefix}{path}"
 
 
 def _endpoint(access: Access) -> str | None:

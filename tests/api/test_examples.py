@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pandas
 import polars
@@ -28,6 +29,16 @@ def test_examples(module, partner, capsys):
     for test in examples(module):
         test.globs = {"s3pull": s3pull, "pandas": pandas, "polars": polars}
         runner.run(test)
+    assert runner.failures == 0, capsys.readouterr().out
+
+
+def test_examples_of_the_page(partner, capsys):
+    partner.put_release()
+    text = (Path(__file__).parents[2] / "docs" / "PYTHON.md").read_text(encoding="utf-8").replace("\n```\n", "\n\n")
+    test = doctest.DocTestParser().get_doctest(text, {}, "PYTHON.md", None, 0)
+    assert len(test.examples) >= 10
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test)
     assert runner.failures == 0, capsys.readouterr().out
 
 

@@ -32,6 +32,13 @@ def test_looking_at_its_functions_loads_nothing_slow():
     assert loaded_by("import s3pull; s3pull.pull, s3pull.sync, s3pull.ls, s3pull.open") & HEAVY == set()
 
 
+def test_a_warm_call_imports_neither_boto3_nor_botocore(partner):
+    partner.put_release()
+    code = "import s3pull; s3pull.pull('acme:2026/', 'data/'); s3pull.open('acme:2026/report.csv').read()"
+    assert "botocore" in loaded_by(code)
+    assert loaded_by(code) & {"boto3", "botocore", "typer", "tqdm"} == set()
+
+
 def test_it_brings_no_command_line():
     found = loaded_by("import s3pull; s3pull.pull, s3pull.open, s3pull.storage_options, s3pull.errors")
     assert {name for name in found if name.startswith("s3pull.cli")} == set()

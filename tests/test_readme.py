@@ -24,6 +24,7 @@ PAGES = [
     "bench/README.md",
     "docs/DESIGN.md",
     "docs/SEMANTICS.md",
+    "docs/RELIABILITY.md",
     "docs/OWNERS.md",
     "docs/TROUBLESHOOTING.md",
     "docs/PYTHON.md",

@@ -40,8 +40,12 @@ _CANNOT_LINK = frozenset(
 LINK_TAGS = frozenset({0xA000000C, 0xA0000003})
 
 
+#: Times after this (in 2262) are taken for it: receipts hold 64 bits, and file systems have files until 2446 and later.
+LAST_NS = (1 << 63) - 1
+
+
 class FileStat(NamedTuple):
-    """What stands at a path, links not followed. `mtime_ns` is nanoseconds since the epoch."""
+    """What stands at a path, links not followed. `mtime_ns` is nanoseconds since the epoch, LAST_NS at most."""
 
     size: int
     mtime_ns: int
@@ -53,7 +57,7 @@ class FileStat(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> FileStat:
-        return cls(found.st_size, found.st_mtime_ns, _kind(found))
+        return cls(found.st_size, min(found.st_mtime_ns, LAST_NS), _kind(found))
 
 
 class Directory:

@@ -11,7 +11,7 @@ import os
 import stat as stat_bits
 
 from s3pull.errors import NameRefused, NothingThere
-from s3pull.local.directory import Directory
+from s3pull.local.directory import LAST_NS, Directory
 from s3pull.local.oserrors import name_error
 from s3pull.local.tree import Tree
 
@@ -51,7 +51,7 @@ class Sweep:
             raise name_error(error, f"cannot look at {path!r}") from error
         if not stat_bits.S_ISREG(found.st_mode):
             return (-1, 0)
-        return (found.st_size, found.st_mtime_ns)
+        return (found.st_size, min(found.st_mtime_ns, LAST_NS))
 
     def _enter(self, folder: str) -> None:
         self._folder, self._directory = folder, None

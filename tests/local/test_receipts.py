@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from s3pull.errors import DiskError, Locked, UsageError
 from s3pull.local.receipts import Brief, Receipts, ReceiptsError
+from s3pull.local.sweep import Sweep
+from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
 
 ONE = Receipt("k", "k", 5, 1_700_000_000_123_456_789, "etag", "v1", 1.5, "CRC64NVME", "abc=", True)
@@ -30,6 +32,21 @@ def test_what_is_recorded_is_there_the_next_time(path):
         assert receipts.find("other").path == "elsewhere"
         assert receipts.find("none") is None
         assert receipts.count() == 2
+
+
+def test_files_of_a_far_future_have_receipts_too(path, tmp_path):
+    """SQLite holds 64 bits, and nanoseconds since 1970 pass them in 2262; ext4 has files until 2446."""
+    file = tmp_path / "late"
+    file.touch()
+    os.utime(file, (13.5e9, 13.5e9))
+    if file.stat().st_mtime < 13e9:
+        pytest.skip("this file system has no such times")
+    with Tree(tmp_path, create=False) as tree, Receipts.open(path) as receipts:
+        look = tree.directory("").stat("late")
+        receipts.record(ONE._replace(mtime_ns=look.mtime_ns))
+        receipts.flush()
+        assert receipts.find("k").mtime_ns == look.mtime_ns
+        assert Sweep(tree).look("late") == (0, look.mtime_ns)
 
 
 def test_the_last_word_counts_and_dropped_is_gone(path):

@@ -26,6 +26,9 @@ from s3pull.remote.heads import Head
 _RANGE = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _DATE = re.compile(rb"[A-Za-z]{3}, (\d\d) ([A-Za-z]{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
 _MONTHS = {name: n for n, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+#: the years 1900 to 2261: a receipt holds nanoseconds since 1970 in 64 bits, and what is no date is no news
+_EARLIEST, _LATEST = -2_208_988_800.0, 9_214_646_400.0
+_PARTS_DIGITS = 5  # 10,000 parts at most
 _CHECKSUM = b"x-amz-checksum-"
 _NOT_A_VALUE = frozenset({b"type", b"mode", b"algorithm"})
 _SSE_C = b"x-amz-server-side-encryption-customer-algorithm"
@@ -68,7 +71,7 @@ def describe(key: str, head: Head, size: int) -> RemoteObject:
         _text(headers.get(b"x-amz-storage-class")),
         _checksum(headers, etag),
         _text(headers.get(b"x-amz-server-side-encryption")),
-        int(parts) if parts is not None and parts.isdigit() else None,
+        int(parts) if parts is not None and parts.isdigit() and len(parts) <= _PARTS_DIGITS else None,
         None if restore is None else b'ongoing-request="false"' in restore,
     )
 
@@ -179,8 +182,15 @@ def parse_date(value: bytes) -> float | None:
             return None
         if len(_days) >= _MAX_DAYS:
             _days.clear()
+        if match[3] == b"0000":
+            return None
         day = _days[value[:17]] = float(timegm((int(match[3]), month, int(match[1]), 0, 0, 0)))
     try:
-        return day + int(value[17:19]) * 3600 + int(value[20:22]) * 60 + int(value[23:25])
+        return credible(day + int(value[17:19]) * 3600 + int(value[20:22]) * 60 + int(value[23:25]))
     except ValueError:
         return None
+
+
+def credible(seconds: float) -> float | None:
+    """A time that a file can have, a calendar name and a receipt hold; None for any other."""
+    return seconds if _EARLIEST <= seconds < _LATEST else None

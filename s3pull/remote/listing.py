@@ -24,7 +24,7 @@ from xml.parsers import expat
 
 from s3pull.errors import ServiceError, Transient
 from s3pull.objects import ObjectVersion, RemoteObject
-from s3pull.remote.answers import strip_etag
+from s3pull.remote.answers import credible, strip_etag
 from s3pull.remote.signing import encode_query
 
 #: 1,000 keys of 1,024 bytes, each percent-encoded, with all their metadata, are below 5 MB.
@@ -257,7 +257,8 @@ def _time(text: str | None) -> float | None:
         minute = _minutes.get(text[:17])
         if minute is None:
             minute = _new_minute(text)
-        return minute + float(text[17:-1])
+        seconds = float(text[17:-1])
+        return credible(minute + seconds) if 0.0 <= seconds < 61.0 else None
     except ValueError:
         return None
 

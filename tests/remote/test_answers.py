@@ -141,6 +141,11 @@ def test_stored_checksums(headers, found):
     assert describe("k", head(**{"etag": b'"e"', **headers}), 1).checksum == found
 
 
+@pytest.mark.parametrize(("count", "parts"), [(b"3", 3), (b"", None), (b"-1", None), (b"9" * 5000, None)])
+def test_how_many_parts(count, parts):
+    assert describe("k", head(etag=b'"e"', **{"x_amz_mp_parts_count": count}), 1).parts == parts
+
+
 @given(st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(2100, 1, 1)))
 def test_dates(moment):
     moment = moment.replace(microsecond=0, tzinfo=datetime.UTC)
@@ -150,7 +155,18 @@ def test_dates(moment):
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"Wed, 21 Foo 2015 07:28:00 GMT", b"Wednesday, 21-Oct-15 07:28:00 GMT", b"2015-10-21"]
+    "text",
+    [
+        b"",
+        b"Wed, 21 Foo 2015 07:28:00 GMT",
+        b"Wednesday, 21-Oct-15 07:28:00 GMT",
+        b"2015-10-21",
+        # found by the fault server: there is no year 0, and what follows year 9999 (or fits no receipt) is no time
+        b"Thu, 31 Feb 0000 00:00:00 GMT",
+        b"Mon, 01 Jan 0001 00:00:00 GMT",
+        b"Fri, 31 Dec 9999 23:59:60 GMT",
+        b"Sun, 31 Dec 2400 23:59:59 GMT",
+    ],
 )
 def test_odd_dates_are_unknown(text):
     assert parse_date(text) is None

@@ -81,7 +81,24 @@ def test_a_weak_etag_stays_weak():
     assert parse_page(page(item(etag='W/"e"'))).objects[0].etag == 'W/"e"'
 
 
-@pytest.mark.parametrize("text", ["", "2026-11-23", "yesterday", "2026-13-41T00:00:00Z", "2026-11-23 22:54:56.000Z"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-11-23",
+        "yesterday",
+        "2026-13-41T00:00:00Z",
+        "2026-11-23 22:54:56.000Z",
+        # found by the fault server: what no file, receipt or calendar can hold is no time
+        "2026-11-23T22:54:1e999Z",
+        "2026-11-23T22:54:infinityZ",
+        "2026-11-23T22:54:  nanZ",
+        "2026-11-23T22:54:-9.000Z",
+        "0001-01-01T00:00:00.000Z",
+        "2400-01-01T00:00:00.000Z",
+        "9999-12-31T23:59:60.000Z",
+    ],
+)
 def test_an_odd_date_is_unknown(text):
     assert parse_page(page(item(modified=text))).objects[0].last_modified is None
 

@@ -8,8 +8,9 @@ says that it encoded them (EncodingType). A listing never tells a checksum's val
 ignored here.
 
 What would make a listing endless or wrong is an error by name: a continuation token or a page seen before,
-IsTruncated without a token, pages that stay empty, no ListBucketResult at all, an object without key, size or ETag. A
-document that breaks off is Transient: it is asked for again. Entities and DTDs are refused.
+IsTruncated without a token, pages that stay empty, no ListBucketResult at all, an object without key, size or ETag, a
+key that is longer than any can be. A document that breaks off is Transient: it is asked for again. Entities and DTDs
+are refused.
 
 This module sends nothing. `delimiter` and `max-keys` are never asked for: policies can make conditions on them.
 """
@@ -29,6 +30,8 @@ from s3pull.remote.signing import encode_query
 
 #: 1,000 keys of 1,024 bytes, each percent-encoded, with all their metadata, are below 5 MB.
 MAX_PAGE = 16 * 1024 * 1024
+#: S3's keys have at most 1,024 bytes, three times that percent-encoded; those of others are paths of up to 4,096
+_MAX_KEY = 16 * 1024
 _MAX_EMPTY_PAGES = 1000
 _MAX_DEPTH = 8
 
@@ -73,7 +76,7 @@ def parse_page(document: bytes) -> Page:
 
 #: one object, written as AWS writes it: nothing optional out of its place, no attribute, comment or reference but that
 #: of the quotes around the ETag
-_TEXT = r"([^<&\x00-\x1f\ufffe\uffff]*)"
+_TEXT = rf"([^<&\x00-\x1f\ufffe\uffff]{{0,{_MAX_KEY}}})"
 _TAG = _TEXT.replace("<", '<"')
 _QUOTE = '(?:&quot;|&#34;|")'
 _PLAIN = (
@@ -214,6 +217,8 @@ def _object(fields: dict[str, str], encoded: bool) -> RemoteObject:
         raise ServiceError(f"malformed listing: an object without {error.args[0]}") from None
     if not size.isdecimal() or not size.isascii() or len(size) > 18:
         raise ServiceError(f"malformed listing: {size[:40]!r} is no size")
+    if len(key) > _MAX_KEY:
+        raise ServiceError(f"malformed listing: a key of {len(key)} characters, which begins with {key[:40]!r}")
     if encoded and ("%" in key or "+" in key):
         key = _decode(key)
     restoring = fields.get("IsRestoreInProgress")

@@ -103,6 +103,14 @@ def test_an_odd_date_is_unknown(text):
     assert parse_page(page(item(modified=text))).objects[0].last_modified is None
 
 
+@pytest.mark.parametrize("between", ["", "<!-- read by the parser -->"])
+def test_a_key_that_is_longer_than_any_is_refused(between):
+    assert len(parse_page(page(between + item(key="k" * 16_384))).objects[0].key) == 16_384
+    with pytest.raises(ServiceError, match=r"a key of 10000000 characters, which begins with 'kkk") as caught:
+        parse_page(page(between + item(key="k" * 10_000_000)))
+    assert len(str(caught.value)) < 200
+
+
 @given(st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(2100, 1, 1)))
 def test_dates(moment):
     text = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from s3pull.errors import S3pullError, ServiceError, Unsupported, UsageError, WrongRegion
+from s3pull.errors import S3pullError, ServiceError, Transient, Unsupported, UsageError, WrongRegion
 from s3pull.objects import Access, Credentials, CredentialSource, Endpoint, ObjectVersion, RemoteObject
 from s3pull.remote import endpoint as endpoints
 from s3pull.remote.answers import check_pin, describe, extent, quote_etag
@@ -305,6 +305,8 @@ class SocketStore:
                 reason = self._reason(route, request, credentials)
                 if reason is not None:
                     return reason
+                if head.status == 400:
+                    return Transient(f"a HEAD of {request.key} was refused, and a GET was not", status=400)
             body = b""
         else:
             body = read_document(connection, head, route.pool, MAX_DOCUMENT)

@@ -544,6 +544,16 @@ def test_a_head_that_alone_is_refused(world, aws):
     assert caught.value.code == "403"
 
 
+def test_a_head_that_is_refused_without_a_reason_is_tried_again(world, aws):
+    """A HEAD's 400 has no words, and where the GET that asks for them is answered well there is none to be told."""
+    refused = aws.fault("HeadObject", status(400, "RequestTimeout"), times=2)
+    assert world.store.head("small").size == 10
+    assert refused.fired == 2
+    aws.fault("HeadObject", status(400, "RequestTimeout"), times=None)
+    with pytest.raises(ServiceError, match="a HEAD of small was refused, and a GET was not"):
+        world.store.head("small")
+
+
 def test_archived(world, aws):
     aws.put("acme", "cold", b"x", storage_class="DEEP_ARCHIVE")
     aws.put("acme", "warm", b"x", storage_class="GLACIER", restore='ongoing-request="false", expiry-date="x"')

@@ -345,7 +345,7 @@ class Puller:
                 key=pin.key,
             ) from error
         now = self.store.head(pin.key, checksum=True)
-        if now.etag == pin.etag and now.size == pin.size and error.now in (None, pin.etag):
+        if now.etag == pin.etag and now.size == pin.size and (repins or error.now in (None, pin.etag)):
             raise ServiceError(
                 f"the service refuses {pin.key} with the ETag that it states itself",
                 hint="the endpoint is not consistent: try again, and tell who runs it",

@@ -9,7 +9,7 @@
         assert aws.count("AssumeRole") == 1
 
 State and wiring only: what STS answers is in sts.py, what S3 answers in s3.py, who may do what in policies.py, how
-answers go wrong in faults.py.
+answers go wrong in faults.py, page_faults.py and, by chance, seeded.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Self
@@ -30,11 +31,12 @@ from tests.fakes import s3, sigv4, sts
 from tests.fakes import tls as authority
 from tests.fakes.bodies import Body, Held
 from tests.fakes.buckets import AccessPoint, Bucket, State, Version
-from tests.fakes.faults import Action, Fault, Match, Seeded, at, paced
+from tests.fakes.faults import Action, Fault, Match, at, paced
 from tests.fakes.http import Request, Response, Server
 from tests.fakes.identities import READ_ONLY, Directory, Keys, Role, Session
 from tests.fakes.policies import ALLOW_ALL, Document, Guard
 from tests.fakes.refusals import Refusal
+from tests.fakes.seeded import Seeded
 
 OWNER = "111111111111"
 #: where container credentials are served; no bucket's name starts with a dot
@@ -202,6 +204,14 @@ class FakeAws:
         for session in self.sessions(role):
             session.expires = self.clock.now() - 1
 
+    def revoke_sessions(self) -> None:
+        """Every session so far is denied everything, by a policy of its role that names the moment."""
+        moment = datetime.fromtimestamp(self.clock.now(), UTC).isoformat()
+        older = {"DateLessThan": {"aws:TokenIssueTime": moment}}
+        deny = {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": older}
+        for role in {session.role.arn: session.role for session in self.sessions()}.values():
+            role.policies = (*role.policies, {"Version": "2012-10-17", "Statement": [deny]})
+
     def sessions(self, role: str | None = None) -> list[Session]:
         return [one for one in self.directory.sessions() if role in (None, one.role.arn)]
 
@@ -322,9 +332,13 @@ class FakeAws:
         self.faults.append(fault)
         return fault
 
-    def seeded_faults(self, seed: int, rate: float) -> None:
-        """Let this share of S3 reads go wrong, the same way for the same seed; rate 0 ends it."""
-        self._seeded = Seeded(seed, rate) if rate else None
+    def seeded_faults(self, seed: int, rate: float, **menu: Any) -> None:
+        """Let this share of S3 reads go wrong, the same way for the same seed; rate 0 ends it. `menu`: see `Seeded`."""
+        self._seeded = Seeded(seed, rate, **menu) if rate else None
+
+    def faults_served(self) -> dict[str, int]:
+        """How many there were of each of the seeded faults since they began, by `operation: name`."""
+        return dict(self._seeded.served) if self._seeded else {}
 
     # --- one request ------------------------------------------------------------------------------------
 

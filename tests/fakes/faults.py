@@ -1,19 +1,20 @@
-"""Scripted and seeded misbehaviour: which answers go wrong (`at`, `Seeded`), and how (the actions).
+"""Scripted misbehaviour: which answers go wrong (`at`), and how (the actions).
 
     aws.fault(at("GetObject", key="big", nth=2), reset_after(1_000_000))
 
 An action may act on the request before it is answered, on the answer, or on its bytes as they leave (a wire). Offsets
-count body bytes of that one answer. Nothing here decides whether a client coped.
+count body bytes of that one answer. What only listings can get wrong is in page_faults.py, chance in seeded.py. Nothing
+here decides whether a client coped.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.http import PIECE, Chunks, Hangup, Request, Response, Wire
@@ -321,17 +322,29 @@ _TEXTS = {
 def header(name: str, value: str | None) -> Action:
     """One header of the answer set, or with None left out."""
 
-    def change(response: Response) -> None:
-        for known in [known for known in response.headers if known.lower() == name.lower()]:
-            del response.headers[known]
-        if value is not None:
-            response.headers[name] = value
+    return _answer(f"header({name})", lambda response: _set(response, name, value))
 
-    return _answer(f"header({name})", change)
+
+def _set(response: Response, name: str, value: str | None) -> None:
+    for known in [known for known in response.headers if known.lower() == name.lower()]:
+        del response.headers[known]
+    if value is not None:
+        response.headers[name] = value
 
 
 def wrong_etag(etag: str = '"00000000000000000000000000000bad"') -> Action:
     return header("ETag", etag)
+
+
+def etag_form(form: str) -> Action:
+    """The ETag as some vendor or proxy writes it: weak, unquoted, huge-parts, missing."""
+
+    def change(response: Response) -> None:
+        etag = response.headers.get("ETag", "").strip('"')
+        forms = {"weak": f'W/"{etag}"', "unquoted": etag, "huge-parts": f'"{etag[:32]}-{"9" * 5000}"', "missing": None}
+        _set(response, "ETag", forms[form])
+
+    return _answer(f"etag_form({form})", change)
 
 
 def wrong_content_range(shift: int = 1) -> Action:
@@ -401,6 +414,30 @@ def expire_tokens() -> Action:
     return Action("expire_tokens", before=before)
 
 
+def revoke_tokens() -> Action:
+    """The owner revokes every session so far, as the IAM console does: their roles deny whatever is older than now.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html
+    """
+
+    def before(aws: FakeAws, record: Recorded, request: Request) -> Response | None:
+        aws.revoke_sessions()
+        return None
+
+    return Action("revoke_tokens", before=before)
+
+
+def clock_off(seconds: float) -> Action:
+    """What a client hears whose clock is `seconds` off: no request of its is near enough in time."""
+
+    def before(aws: FakeAws, record: Recorded, request: Request) -> Response | None:
+        text = "The difference between the request time and the current time is too large."
+        moment = formatdate(aws.clock.now() + seconds, usegmt=True)
+        raise Refusal(403, "RequestTimeTooSkewed", text, extra={"ServerTime": moment}, headers={"Date": moment})
+
+    return Action(f"clock_off({seconds:g})", before=before)
+
+
 def informational(status: int = 103) -> Action:
     """A 1xx answer ahead of the real one."""
     line = f"HTTP/1.1 {status} Early Hints\r\nLink: </x>\r\n\r\n".encode()
@@ -410,47 +447,3 @@ def informational(status: int = 103) -> Action:
 def raw(data: bytes) -> Action:
     """These bytes in place of the answer, head and all, then a close."""
     return _answer("raw", lambda response: setattr(response, "raw", data))
-
-
-# --- at random ------------------------------------------------------------------------------------------
-
-
-class Seeded:
-    """Random faults on S3 reads: the same seed gives the same requests the same fate, whatever the threads do.
-
-    A request that is repeated gets a new fate each time, and after three bad ones in a row is left alone, so that
-    a client which retries comes through.
-    """
-
-    def __init__(self, seed: int, rate: float) -> None:
-        self._seed = seed
-        self._rate = rate
-        self._lock = threading.Lock()
-        self._seen: dict[str, int] = {}
-        self._streak: dict[str, int] = {}
-
-    def take(self, record: Recorded) -> Action | None:
-        if record.action not in ("GetObject", "HeadObject", "ListObjectsV2"):
-            return None
-        who = (
-            f"{record.action} {record.bucket}/{record.key} {record.headers.get('range')} {sorted(record.query.items())}"
-        )
-        with self._lock:
-            nth = self._seen[who] = self._seen.get(who, 0) + 1
-            dice = random.Random(f"{self._seed}/{nth}/{who}")
-            if dice.random() >= self._rate or self._streak.get(who, 0) >= 3:
-                self._streak[who] = 0
-                return None
-            self._streak[who] = self._streak.get(who, 0) + 1
-        return dice.choice(list(self._menu(dice, record.action)))
-
-    def _menu(self, dice: random.Random, action: str) -> Iterator[Action]:
-        yield reset_after(dice.choice([0, 1, dice.randrange(1 << 22)]))
-        yield truncate_at(dice.choice([0, 1, dice.randrange(1 << 22)]))
-        yield status(500)
-        yield status(503, "SlowDown")
-        yield drop()
-        if action == "GetObject":  # nothing could tell a listing with another digit from a true one
-            yield flip_bit(dice.choice([0, dice.randrange(1 << 20)]))
-        yield stall_after(dice.randrange(1 << 20), 0.2)
-        yield overlong(dice.choice([1, 1000]))

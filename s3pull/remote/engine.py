@@ -310,7 +310,7 @@ class SocketStore:
             body = b""
         else:
             body = read_document(connection, head, route.pool, MAX_DOCUMENT)
-        return from_response(method, request.key, self._access.bucket, head.status, head.headers, body)
+        return from_response(method, request.key, self._access.bucket, head.status, head.headers, body, credentials)
 
     def _reason(self, route: Route, request: Request, credentials: Credentials | None) -> S3pullError | None:
         """A HEAD's refusal has no document: the same request as a GET of one byte tells why.
@@ -334,7 +334,8 @@ class SocketStore:
     def _listing(self, route: Route, connection: Connection, head: Head) -> bytes:
         document = read_document(connection, head, route.pool, MAX_PAGE)
         if b"<Error>" in document[:1000]:  # S3 can find out that it failed after it said 200
-            raise from_response("GET", None, self._access.bucket, head.status, head.headers, document)
+            credentials = self.credentials.current()
+            raise from_response("GET", None, self._access.bucket, head.status, head.headers, document, credentials)
         return document
 
     # --- routes --------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ from s3pull.errors import (
     Unsupported,
     WrongRegion,
 )
+from s3pull.objects import Credentials
 from s3pull.remote.answers import SSE_C_HINT, parse_date, sse_c_message
 
 MAX_DOCUMENT = 64 * 1024
@@ -121,11 +122,18 @@ def from_response(
     status: int,
     headers: dict[bytes, bytes],
     body: bytes,
+    credentials: Credentials | None = None,
     *,
     now: Callable[[], float] = time.time,
 ) -> S3pullError:
-    """The error that an answer is, by the table above. `key` is None for a listing."""
+    """The error that an answer is, by the table above. `key` is None for a listing.
+
+    A service may repeat what it was sent: what is secret of `credentials` is left out of its words.
+    """
     document = parse_document(body) if body else {}
+    for secret in () if credentials is None else (credentials.secret_key, credentials.token):
+        if secret:
+            document = {name: text.replace(secret, "…") for name, text in document.items()}
     code = document.get("Code") or _status_code(method, status)
     said = " ".join(document.get("Message", "").split())[:_MAX_MESSAGE]
     facts: dict[str, Any] = {

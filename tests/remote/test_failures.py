@@ -17,6 +17,7 @@ from s3pull.errors import (
     Unsupported,
     WrongRegion,
 )
+from s3pull.objects import Credentials
 from s3pull.remote.failures import from_response, parse_document
 
 
@@ -227,3 +228,13 @@ def test_sts_like_documents_are_read_too():
 def test_every_answer_is_some_error(status, body, method, headers):
     found = from_response(method, "k", "b", status, headers, body)
     assert isinstance(found, S3pullError) and found.status == status and found.code
+
+
+def test_what_a_service_repeats_of_secrets_is_not_told():
+    """S3 quotes in a refusal what it was to sign, and others quote it in their message."""
+    token = "FwoGZXIvYXdz" + "t0ken" * 600  # longer than a message may be
+    keys = Credentials("AKIA", "s3cr3t-key", token)
+    body = f"<Error><Code>Odd</Code><Message>got {token} and s3cr3t-key</Message><RequestId>{token}</RequestId></Error>"
+    found = from_response("GET", "k", "b", 400, {}, body.encode(), keys)
+    assert found.message == "the service refused the request for s3://b/k: got … and …"
+    assert found.request_id == "…"

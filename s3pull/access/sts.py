@@ -8,6 +8,7 @@ to ask: names, durations, policies and second tries are `assume`'s.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 30
 ATTEMPTS = 3
 
+#: what a credential_process that fails may have printed, which botocore quotes
+_SECRETS = re.compile(
+    r"""((?:SecretAccessKey|SessionToken|aws_secret_access_key|aws_session_token)["'\s]*[:=]["'\s]*)[^"'\s,}]+""",
+    re.IGNORECASE,
+)
 _DEFAULT_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 _BAD_CREDENTIALS = {
     "ExpiredToken",
@@ -237,7 +243,7 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
     if isinstance(error, theirs.ConfigParseError):
         # its text quotes the malformed line, which may be a secret key
         return UsageError(f"{what}: the AWS configuration is malformed", hint="aws configure list")
-    text = masked_text(str(error).rstrip("."), masked)
+    text = _SECRETS.sub(r"\1…", masked_text(str(error).rstrip("."), masked))
     login = "" if profile == "default" else f" --profile {profile}"
     if isinstance(error, theirs.SSOError | theirs.TokenRetrievalError):
         hint = f"aws sso login{login}"

@@ -34,6 +34,8 @@ _NONCE = 12
 _NAME = re.compile(r"[0-9a-f]{64}")
 _LOCK_PATIENCE = 150.0
 _DAY = 86_400.0
+#: what it comes to where the JSON of an entry is none, or is something else (10**400 is no float)
+_NO_ENTRY = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class Cache:
             if facts["s3pull"] != VERSION:
                 return _refused(nothing, "is of another version")
             entry = Entry(name, str(facts["kind"]), float(facts["expires"]), bool(facts["sealed"]))
-        except (ValueError, KeyError, TypeError):
+        except _NO_ENTRY:
             return _refused(nothing, "is damaged")
         if entry.sealed:
             key = self.key()
@@ -227,7 +229,7 @@ class Cache:
             return _refused(entry, "is not sealed, and --cache keyring wants it to be")
         try:
             value = json.loads(payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             return _refused(entry, "is damaged")
@@ -304,7 +306,7 @@ def _expired(path: Path, now: float) -> bool:
     try:
         facts = json.loads(files.read_private(path, _LARGEST).partition(b"\n")[0])
         return float(facts["expires"]) <= now
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *_NO_ENTRY):
         return False
 
 

@@ -95,7 +95,7 @@ def _subject(path: str) -> list[str] | None:
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + b"=" * (-len(parts[1]) % 4)))
         return [str(claims.get("iss")), str(claims.get("sub"))]
-    except (ValueError, AttributeError, binascii.Error):
+    except (ValueError, AttributeError, RecursionError, binascii.Error):
         return None
 
 

@@ -156,7 +156,7 @@ def _remembered(memory: Path, surroundings: str, now: float) -> str | None:
         noted = json.loads(files.read_private(memory, 4096))
         fresh = noted["surroundings"] == surroundings and now - REST < noted["when"] <= now
         return str(noted["reason"]) if fresh else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -294,5 +294,5 @@ def _held(value: Mapping[str, Any] | None) -> Held | None:
         keys = [str(facts.pop(key)) for key in ("access_key", "secret_key", "token")]
         expires, issued = float(facts.pop("expires")), float(facts.pop("issued"))
         return Held(Credentials(keys[0], keys[1], keys[2], expires), issued, facts)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

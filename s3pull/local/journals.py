@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from s3pull.errors import S3pullError
 from s3pull.local import owner
-from s3pull.local.directory import FileStat
+from s3pull.local.directory import LAST_NS, FileStat
 from s3pull.local.durability import sync_file
 from s3pull.local.mirror import Mirror, State
 from s3pull.local.names import local_path
@@ -160,13 +160,22 @@ def _receipts(text: bytes, mirror: Mirror) -> Iterator[Receipt]:
             continue
         try:
             receipt = Receipt(*said)
-            fits = (
-                isinstance(receipt.key, str) and receipt.key.startswith(mirror.root) and isinstance(receipt.path, str)
-            )
         except TypeError:
             continue
-        if fits:
+        if _can_be(receipt) and receipt.key.startswith(mirror.root):
             yield receipt._replace(key=receipt.key[len(mirror.root) :])
+
+
+def _can_be(receipt: Receipt) -> bool:
+    """Whether each of its fields is what the receipts can hold."""
+    texts = (receipt.version_id, receipt.algorithm, receipt.checksum)
+    if not all(isinstance(text, str) for text in (receipt.key, receipt.path, receipt.etag)):
+        return False
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return False
+    if not all(type(number) is int and abs(number) <= LAST_NS for number in (receipt.size, receipt.mtime_ns)):
+        return False
+    return isinstance(receipt.modified, float | None) and isinstance(receipt.verified, bool)
 
 
 def _parsed(line: bytes) -> object:

@@ -18,7 +18,11 @@ from s3pull.pull import fanout
 from s3pull.pull.globs import Filters, fixed_part, matcher
 from s3pull.pull.puller import Item
 from s3pull.pull.source import Kind, SourceSpec
+from s3pull.remote.answers import credible
 from s3pull.remote.store import Store
+
+#: bytes that no object has
+LARGEST = 1 << 60
 
 
 class Marker(NamedTuple):
@@ -128,6 +132,8 @@ def from_list(
             continue
         else:
             relative = str(said["key"])
+            if not speakable(relative):
+                raise UsageError(f"line {number} of the list: its key is not UTF-8")
             known = _known(prefix + relative, said)
         if filters and not filters.wants(relative):
             continue
@@ -146,7 +152,7 @@ def _json_line(text: str, number: int) -> dict[str, object] | None:
 
 def _known(key: str, said: dict[str, object]) -> RemoteObject | None:
     size, etag = said.get("size"), said.get("etag")
-    if not isinstance(size, int) or not isinstance(etag, str) or not etag:
+    if type(size) is not int or not 0 <= size < LARGEST or not isinstance(etag, str) or not speakable(etag):
         return None
     modified, storage = said.get("last_modified"), said.get("storage_class")
     return RemoteObject(
@@ -164,8 +170,8 @@ def _epoch(text: object) -> float | None:
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+        return credible(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
         return None
 
 
@@ -177,3 +183,12 @@ def _asker(store: Store, key: str, relative: str, known: RemoteObject | None, na
         return naming.place(found, relative)
 
     return ask
+
+
+def speakable(text: str) -> bool:
+    """Whether it can be asked for: JSON also writes halves of characters, which no key has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

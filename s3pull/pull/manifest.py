@@ -13,12 +13,12 @@ from typing import Any
 
 from s3pull.errors import DiskError, NothingThere, UsageError
 from s3pull.objects import JSON, Checksum, RemoteObject
+from s3pull.pull.items import LARGEST, speakable
 from s3pull.pull.source import SourceSpec
 
 SCHEMA = 1
 _PAGE = 1000
 #: bytes that no object has
-_LARGEST = 1 << 60
 #: seconds: the year 10000
 _LATEST = 253_402_300_800
 
@@ -130,11 +130,11 @@ class Manifest:
         checksum = said.get("checksum")
         if not isinstance(version, str | None) or not isinstance(checksum, dict | None):
             raise self._wrong(line[0], "it does not describe an object")
-        if type(size) is not int or not 0 <= size < _LARGEST:
+        if type(size) is not int or not 0 <= size < LARGEST:
             raise self._wrong(line[0], "its size is none")
         if modified is not None and (type(modified) not in (int, float) or not 0 <= modified < _LATEST):
             raise self._wrong(line[0], "its time is none")
-        if version is not None and not _speakable(version):
+        if version is not None and not speakable(version):
             raise self._wrong(line[0], "its version is not UTF-8")
         stated = None
         if checksum is not None:
@@ -157,7 +157,7 @@ class Manifest:
         value = line[1].get(name)
         if not isinstance(value, str):
             raise self._wrong(line[0], f"it has no {name}")
-        if not _speakable(value):
+        if not speakable(value):
             raise self._wrong(line[0], f"its {name} is not UTF-8")
         return value
 
@@ -165,15 +165,6 @@ class Manifest:
         return UsageError(
             f"line {number} of the manifest {str(self._path)!r}: {why}", hint="s3pull lock SOURCE > FILE makes one"
         )
-
-
-def _speakable(text: str) -> bool:
-    """Whether it can be asked for: JSON also writes halves of characters, which no key has."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _refuse(_: str) -> None:

@@ -240,8 +240,8 @@ def _parsed(text: str, path: Path) -> Mapping[str, Any]:
     except tomllib.TOMLDecodeError as error:
         problem = str(error)
         raise UsageError(f"{path} is not TOML: {problem[:1].lower()}{problem[1:]}") from None
-    except RecursionError:
-        raise UsageError(f"{path} cannot be read: it is nested too deeply") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} cannot be read: a number is too large, or it is nested too deeply") from None
 
 
 def _shares(document: Mapping[str, Any], text: str, path: Path) -> dict[str, Share]:

@@ -57,8 +57,8 @@ def read(text: str, *, name: str | None = None) -> Share:
     except tomllib.TOMLDecodeError as error:
         problem = str(error)
         raise UsageError(f"the share file is not TOML: {problem[:1].lower()}{problem[1:]}") from None
-    except RecursionError:
-        raise UsageError("the share file cannot be read: it is nested too deeply") from None
+    except (ValueError, RecursionError):
+        raise UsageError("the share file cannot be read: a number is too large, or it is nested too deeply") from None
     own_name, settings, above = _only_share(document)
     called = name or own_name
     if called is None:

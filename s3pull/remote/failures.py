@@ -52,6 +52,7 @@ from s3pull.remote.answers import SSE_C_HINT, parse_date, sse_c_message
 MAX_DOCUMENT = 64 * 1024
 _MAX_DEPTH = 8
 _MAX_MESSAGE = 2000
+_MAX_FACT = 200  # a code, a region, a request ID
 
 _REDIRECTS = frozenset(
     {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "Redirect", "IncorrectEndpoint"}
@@ -134,6 +135,7 @@ def from_response(
     for secret in () if credentials is None else (credentials.secret_key, credentials.token):
         if secret:
             document = {name: text.replace(secret, "…") for name, text in document.items()}
+    document = {name: text[: _MAX_MESSAGE if name == "Message" else _MAX_FACT] for name, text in document.items()}
     code = document.get("Code") or _status_code(method, status)
     said = " ".join(document.get("Message", "").split())[:_MAX_MESSAGE]
     facts: dict[str, Any] = {

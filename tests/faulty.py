@@ -51,9 +51,10 @@ class Bucket:
         self.aws.bucket("acme", owner=OWNER)
         dice = random.Random(1)
         self.bodies: dict[str, bytes] = {}
-        for number in range(48):
-            size, stored = OBJECTS[number % 16] if number != 19 else OBJECTS[16]
-            key = f"{'abc'[number % 3]}/{number:02}"
+        for number in range(150):
+            # one giant, all kinds three times, and many small ones
+            size, stored = OBJECTS[16] if number == 19 else OBJECTS[number % 16 if number < 48 else number % 5]
+            key = f"{'abc'[number % 3]}/{number:03}"
             self.bodies[key] = dice.randbytes(size)
             self.aws.put("acme", f"d/{key}", self.bodies[key], **stored)
 

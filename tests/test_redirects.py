@@ -50,8 +50,8 @@ def test_the_witness_would_notice():
     ("action", "command"),
     [
         ("GetObject", "get s3://acme/d/b/ out"),
-        ("GetObject", "cat s3://acme/d/a/06"),
-        ("HeadObject", "get s3://acme/d/a/06 one"),
+        ("GetObject", "cat s3://acme/d/a/006"),
+        ("HeadObject", "get s3://acme/d/a/006 one"),
         ("ListObjectsV2", "ls -r s3://acme/d/"),
         ("ListObjectsV2", "sync s3://acme/d/ m"),
         ("ListObjectsV2", "doctor s3://acme/d/"),

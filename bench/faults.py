@@ -147,7 +147,7 @@ def run(kind: Kind, peer: Peer) -> Outcome:
 def main() -> None:
     listings.PAGE = 2
     clients = [peer for peer in CLIENTS if program(peer.program)]
-    print("| Every client gets three objects; | " + " | ".join(version(peer) for peer in clients) + " |")
+    print("| Fault | " + " | ".join(version(peer) for peer in clients) + " |")
     print("|---|" + "---|" * len(clients))
     with ThreadPoolExecutor(len(clients)) as pool:
         for kind in KINDS:

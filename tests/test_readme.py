@@ -25,6 +25,7 @@ PAGES = [
     "docs/DESIGN.md",
     "docs/SEMANTICS.md",
     "docs/RELIABILITY.md",
+    "docs/SECURITY.md",
     "docs/OWNERS.md",
     "docs/TROUBLESHOOTING.md",
     "docs/PYTHON.md",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from s3pull.pull import fanout
+from s3pull.pull import fanout, mate
 from tests.fakes.seeded import everything
 from tests.faulty import Bucket, check_run, hurry, watched
 
@@ -39,6 +39,7 @@ def one_round(number: int, bucket: Bucket, dest: Path, capsys, monkeypatch) -> t
     aws = bucket.aws
     full = dice.choice([7, 1000])  # whether pages are long enough for several streams to list
     monkeypatch.setattr(fanout.pages, "__kwdefaults__", {"hands": 8, "stretch": 2, "full": full})
+    monkeypatch.setattr(mate, "MANY", dice.choice([20, 2500, 2500, 2500]))  # whether a second process helps
     for name, value in bucket.env().items():
         monkeypatch.setenv(name, value)
     aws.requests.clear()
@@ -94,7 +95,7 @@ def test_five_thousand_faulty_transfers(buckets, tmp_path, capsys, monkeypatch):
             break
     with capsys.disabled():
         print(f"\n{faulty} faulty transfers in {number + 1} rounds, seed {SEED}, exits {dict(sorted(exits.items()))}")
-    if not ONLY:
+    if not ONLY and TRANSFERS >= 5000:
         menu = everything("http://127.0.0.1:1")
         assert {f"{action}: {name}" for action in menu for name in menu[action]} - set(served) == set()
         assert exits[0] and exits[3]

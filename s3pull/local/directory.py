@@ -192,6 +192,36 @@ class Directory:
                 raise name_error(error, f"cannot link {into.path(name)!r}") from error
         return False
 
+    def place(self, part: str, name: str) -> bool | None:
+        """Give the file `part` the name `name`, too, where nothing has it.
+
+        False where something has, or there is no `part`; None where the file system has no hard links.
+        """
+        try:
+            os.link(
+                *(self.at(part), self.at(name)),
+                src_dir_fd=self.fd,
+                dst_dir_fd=self.fd,
+                follow_symlinks=os.link not in os.supports_follow_symlinks,
+            )
+        except FileExistsError:
+            # over NFS a link can be made and its answer lost: then the second try fails
+            return self._same_name(part, name)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in _CANNOT_LINK:
+                return None
+            raise name_error(error, f"cannot link {self.path(name)!r}") from error
+        return True
+
+    def _same_name(self, one: str, two: str) -> bool:
+        try:
+            found = [os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False) for name in (one, two)]
+        except OSError:
+            return False
+        return os.path.samestat(*found)
+
     def _same_file(self, other: Directory, name: str) -> bool:
         try:
             one = os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False)

@@ -16,6 +16,7 @@ The law, in which no time and no flock decides who wins:
 | none                                         | create one that nobody holds, and look again         |
 | all DEAD (`lockrecord.judge`)                | take over at once                                    |
 | one ALIVE                                    | wait, or raise Locked                                |
+| some empty, for a second, on a disk with links | count as DEAD (`lockfiles`)                        |
 | some UNKNOWN, one moved since we looked first| wait, or raise Locked                                |
 | some UNKNOWN, none has moved for `stale`     | take over                                            |
 | some UNKNOWN, none has moved yet             | wait, or note it (`lock.seen`) and raise Locked      |
@@ -30,7 +31,6 @@ What is not done here: what the lock protects. Its holder asks `check` before ea
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -40,29 +40,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3pull.errors import Cancelled, DiskError, Locked, NameRefused, S3pullError
 from s3pull.local.directory import Directory
-from s3pull.local.lockrecord import (
-    FREE,
-    LONGEST,
-    Record,
-    beat_field,
-    beat_offset,
-    encode,
-    free_record,
-    judge,
-    own_record,
-    parse,
-)
+from s3pull.local.lockfiles import LOCK, Link, LockFiles, close_quietly, link_name
+from s3pull.local.lockrecord import LONGEST, Record, beat_field, beat_offset, free_record, judge, own_record, parse
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State
 
-LOCK = "lock"
 #: which chain a run saw that could not wait
 _SEEN = f"{LOCK}.seen"
-_LINK = re.compile(rf"{LOCK}\.([0-9a-f]{{32}})\.[0-9]+")
+_LINK = re.compile(rf"{LOCK}\.([0-9a-f]{{32}})\.(?:[0-9]+|new)")
 #: of a poll: how long something takes that another process is at this very moment
 _MOMENT = 0.05
 #: how often `release` looks whether somebody who is taking the lock over has come to an end
@@ -83,24 +72,6 @@ class Times:
     poll: float = 1.0
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-
-
-class _Link(NamedTuple):
-    """A file of the chain as it was seen. `ident` is its nonce, or where it holds no record a hash of what it is."""
-
-    name: str
-    ident: str
-    record: Record | None
-
-    @property
-    def free(self) -> bool:
-        """Whether it is there to be taken: nobody held it."""
-        return self.record is not None and self.record.token == FREE
-
-    @property
-    def mark(self) -> tuple[str, int]:
-        """Another one whenever its writer did anything."""
-        return self.ident, self.record.beat if self.record is not None else 0
 
 
 class _Watch:
@@ -128,6 +99,7 @@ class RunLock:
     def __init__(self, directory: Directory, record: Record, times: Times) -> None:
         """Use `acquire`."""
         self._directory = directory
+        self._files = LockFiles(directory)
         self._record = record
         self._times = times
         self._beats = 0
@@ -171,7 +143,7 @@ class RunLock:
 
     def check(self) -> None:
         """Raise Locked where the lock is not ours any more. Reads one small file. Raises DiskError."""
-        link = self._read(LOCK)
+        link = self._files.read(LOCK)
         if not self._lost and self._is_ours(link):
             return
         self._lost = True
@@ -216,7 +188,7 @@ class RunLock:
         except OSError:
             return
         finally:
-            _close(fd)
+            close_quietly(fd)
 
     def _keep_beating(self) -> None:
         while not self._lost and not self._released.wait(self._times.beat):
@@ -234,7 +206,7 @@ class RunLock:
                 raise Cancelled("stopped while waiting for another run")
             links = self._chain()
             if not links:
-                self._create(LOCK, free_record())
+                self._files.create(LOCK, free_record())
                 continue
             if self._is_ours(links[0]):  # after we gave up, somebody who was stopped before his rename did it for us
                 self._sweep()
@@ -243,6 +215,8 @@ class RunLock:
             marks = [link.mark for link in links]
             watch.look(marks, now, 2 * self._times.poll)
             states = [judge(link.record, _held) for link in links]
+            if watch.quiet >= self._times.poll and self._files.can_link():
+                states = [State.DEAD if link.void else state for link, state in zip(links, states, strict=True)]
             gone = all(state is State.DEAD for state in states)
             enough = 2 * self._times.beat if before else self._times.stale
             silent = State.ALIVE not in states and watch.quiet >= enough
@@ -278,9 +252,9 @@ class RunLock:
         Where none did, that is noted now.
         """
         saw = hashlib.sha256(repr(marks).encode()).hexdigest().encode()
-        probe = _link_name(self._record.nonce, 0)  # of that name, whoever wins sweeps it if we are killed
+        probe = link_name(self._record.nonce, 0)  # of that name, whoever wins sweeps it if we are killed
         try:
-            _close(self._directory.create(probe))
+            close_quietly(self._directory.create(probe))
             noted = self._directory.open(_SEEN)
             if noted is not None:
                 try:
@@ -288,13 +262,13 @@ class RunLock:
                         here, then = self._directory.stat(probe), os.fstat(noted).st_mtime_ns
                         return here is not None and here.mtime_ns - then >= self._times.stale * 1e9
                 finally:
-                    _close(noted)
+                    close_quietly(noted)
                 self._directory.unlink(_SEEN)
             made = self._directory.create(_SEEN)
             try:
                 os.write(made, saw)
             finally:
-                _close(made)
+                close_quietly(made)
         except NameRefused:  # another run notes it at this moment
             pass
         except OSError as error:
@@ -303,14 +277,14 @@ class RunLock:
             self._directory.unlink(probe)
         return False
 
-    def _succeed(self, links: list[_Link], onto: int) -> bool:
+    def _succeed(self, links: list[Link], onto: int) -> bool:
         """Add ourselves to the chain `links`, of which all was judged, and move down to link number `onto`."""
-        names = [link.name for link in links] + [_link_name(links[0].ident, len(links) - 1)]
+        names = [link.name for link in links] + [link_name(links[0].ident, len(links) - 1)]
         began = self._times.monotonic()
-        if not self._create(names[-1], self._record):
+        if not self._files.create(names[-1], self._record):
             return False
         for at in range(len(links) - 1, onto - 1, -1):
-            there = self._read(names[at])
+            there = self._files.read(names[at])
             if self._is_ours(there):  # somebody who was stopped before his rename has done it for us
                 continue
             late = self._times.monotonic() - began > self._times.stale / 2  # others will soon count us as gone
@@ -318,7 +292,7 @@ class RunLock:
                 self._withdraw(names[at + 1])
                 return False
             self._directory.rename(names[at + 1], names[at])
-        return self._is_ours(self._read(names[onto]))
+        return self._is_ours(self._files.read(names[onto]))
 
     def _leave(self) -> None:
         """Remove our lock, if it is there, without raising. If it stays it counts as a dead one's from now on."""
@@ -341,13 +315,13 @@ class RunLock:
             return False
         if not self._succeed(links, onto=1):
             return False
-        if self._is_ours(self._read(LOCK)):
+        if self._is_ours(self._files.read(LOCK)):
             self._directory.unlink(LOCK)
-        self._withdraw(_link_name(links[0].ident, 0))
+        self._withdraw(link_name(links[0].ident, 0))
         return True
 
     def _withdraw(self, name: str) -> None:
-        if self._is_ours(self._read(name)):
+        if self._is_ours(self._files.read(name)):
             self._directory.unlink(name)
 
     def _withdraw_all(self) -> None:
@@ -365,81 +339,17 @@ class RunLock:
             if name == _SEEN or (match is not None and match[1] != self._record.nonce):
                 self._directory.unlink(name)
 
-    # --- files ------------------------------------------------------------------------------------------
-
-    def _is_ours(self, link: _Link | None) -> bool:
+    def _is_ours(self, link: Link | None) -> bool:
         return link is not None and link.record is not None and link.record.nonce == self._record.nonce
 
-    def _chain(self) -> list[_Link]:
+    def _chain(self) -> list[Link]:
         """The lock and its successors, or nothing."""
-        links: list[_Link] = []
-        link = self._read(LOCK)
+        links: list[Link] = []
+        link = self._files.read(LOCK)
         while link is not None:
             links.append(link)
-            link = self._read(_link_name(links[0].ident, len(links) - 1))
+            link = self._files.read(link_name(links[0].ident, len(links) - 1))
         return links
-
-    def _create(self, name: str, record: Record) -> bool:
-        """Write `record` into the new file `name`; False where there is one."""
-        try:
-            fd = self._directory.create(name)
-        except NameRefused as error:
-            if isinstance(error.__cause__, FileExistsError):
-                return False
-            raise DiskError(f"cannot lock this destination: {error.message}") from error
-        try:
-            os.write(fd, encode(record))
-        except BaseException as error:  # also Ctrl-C: an empty file would have to be watched until it counts as gone
-            self._directory.unlink(name)
-            if isinstance(error, OSError):
-                raise data_error(error, f"cannot write {self._directory.path(name)!r}") from error
-            raise
-        finally:
-            _close(fd)
-        return True
-
-    def _read(self, name: str, tries: int = 3) -> _Link | None:
-        """What the file `name` is, or None where there is none. One that cannot be read has an ident all the same."""
-        try:
-            fd = self._directory.open(name)
-        except NameRefused as error:
-            raise DiskError(
-                f"cannot lock this destination: {error.message}",
-                hint=f"see what stands at {self._directory.path(name)!r}, and remove it",
-            ) from error
-        except DiskError as error:
-            if getattr(error.__cause__, "errno", None) not in (errno.EACCES, errno.EPERM):
-                raise
-            found = self._directory.stat(name)  # another user's: at least it is seen when it is written
-            return None if found is None else _Link(name, _ident(found.size, found.mtime_ns, b""), None)
-        if fd is None:
-            return None
-        try:
-            content = os.read(fd, LONGEST + 1)
-            there = os.fstat(fd)
-        except OSError as error:
-            if error.errno == errno.ESTALE and tries > 1:  # NFS: replaced by another machine since we opened it
-                return self._read(name, tries - 1)
-            raise data_error(error, f"cannot read {self._directory.path(name)!r}") from error
-        finally:
-            _close(fd)
-        record = parse(content)
-        return _Link(name, record.nonce if record else _ident(there.st_size, there.st_mtime_ns, content), record)
-
-
-def _close(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:  # what was not written (NFS tells it here) is not read back either, and that is what counts
-        pass
-
-
-def _ident(size: int, mtime_ns: int, content: bytes) -> str:
-    return hashlib.sha256(b"%d %d " % (size, mtime_ns) + content).hexdigest()[:32]
-
-
-def _link_name(ident: str, number: int) -> str:
-    return f"{LOCK}.{ident}.{number}"
 
 
 # --- what is said ---------------------------------------------------------------------------------------
@@ -473,7 +383,7 @@ def _took_over(record: Record | None, silent: float | None) -> str:
     return f"took over the lock of {_who(record)}, {why}"
 
 
-def _taken(link: _Link | None, nonce: str) -> str:
+def _taken(link: Link | None, nonce: str) -> str:
     if link is None:
         return "it was removed"
     if link.record is None:

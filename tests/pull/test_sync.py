@@ -551,7 +551,7 @@ def test_what_a_killed_run_left_goes_though_nothing_is_to_be_fetched(store, dest
     mirror(store, dest)
 
     def work():
-        die_at((Directory, "unlink"), 1)
+        die_at((Directory, "unlink"), 3)  # after two of the run lock
         mirror(store, dest)
 
     assert in_a_fork(work) == 9

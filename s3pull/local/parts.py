@@ -350,7 +350,7 @@ def sweep(
     |---------------|--------------------------------|--------------|
     | any           | ident is in `live_idents`      | never |
     | SELF, ALIVE   |                                | never |
-    | DEAD          | a part without a log, or a log without a part | at once (see `left`) |
+    | DEAD          | a part without a log that can be read, or a log without a part | at once (see `left`) |
     | DEAD          | a part with its log            | untouched for `dead_age` |
     | UNKNOWN       |                                | untouched for 7 days |
     """
@@ -364,18 +364,25 @@ def sweep(
         if left is not None and facts.seal and state is State.DEAD:
             left.append(facts)
             continue
-        pair = facts.part in names and facts.part + LOG_SUFFIX in names
+        log = facts.part + LOG_SUFFIX
+        pair = facts.part in names and log in names and (state is State.UNKNOWN or _begins(directory, log))
         age = UNKNOWN_AGE if state is State.UNKNOWN else dead_age if pair else 0.0
         if age:
             if now is None:
                 now = _clock(directory)
-            touched = [directory.touched(name) for name in (facts.part, facts.part + LOG_SUFFIX)]
+            touched = [directory.touched(name) for name in (facts.part, log)]
             if now - max((time for time in touched if time is not None), default=now) <= age:
                 if left is not None and facts.log:
                     left.append(facts)
                 continue
         removed += directory.unlink(facts.name)
     return removed
+
+
+def _begins(directory: Directory, name: str) -> bool:
+    """Whether the log `name` has its header: without one nobody can go on from its part."""
+    log = _read_log(directory, name)
+    return log is not None and claims(log).header is not None
 
 
 def _clock(directory: Directory) -> float:

@@ -142,6 +142,11 @@ class Cache:
                 was = True
         return was
 
+    def remove_unfinished(self) -> None:
+        """Forget what killed processes were writing: there are secrets in it, and no name says whose."""
+        if self.directory is not None:
+            files.remove_unfinished(self.directory)
+
     def entries(self) -> list[Entry]:
         """All entries, expired ones and ones that cannot be opened among them."""
         with self._guard:

@@ -7,7 +7,9 @@ without. Nothing here may rest the truth of a file on a lock.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import stat
 import sys
 import time
@@ -15,12 +17,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _WINDOWS = sys.platform == "win32"
+_NEW = re.compile(r"\.(.+)\.[0-9a-f]{12}\.new")
+
+
+#: seconds after which a file that was to replace another belongs to nobody any more: writing one takes a moment
+_UNFINISHED = 60.0
 
 
 def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put `content` at `path`, whole or not at all, readable by the owner alone unless `mode` is another one.
 
-    Raises OSError.
+    What killed processes left unfinished of the same file is removed. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -31,11 +38,26 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
                 os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
+            now = os.fstat(file.fileno()).st_mtime
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    remove_unfinished(path.parent, before=now - _UNFINISHED, of=path.name)
+
+
+def remove_unfinished(folder: Path, *, before: float = math.inf, of: str | None = None) -> None:
+    """Remove what `replace` did not finish in `folder`, or of the file `of` there; written `before` (epoch). Raises
+    nothing: who is still at it fails as on a full disk.
+    """
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            name = _NEW.fullmatch(path.name)
+            if name is not None and of in (None, name[1]):
+                with contextlib.suppress(OSError):
+                    if path.lstat().st_mtime < before:
+                        path.unlink()
 
 
 def read_private(path: Path, most: int) -> bytes:

@@ -121,6 +121,7 @@ def logout(
         raise UsageError("logout needs a NAME or --all", hint="s3pull status lists the sessions")
     out = Output(output)
     cache = open_cache("auto", os.environ, detail=out.note)
+    cache.remove_unfinished()
     if name is None:
         gone = sessions.forget(cache, everything=True)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from s3pull.local import owner
@@ -37,11 +37,14 @@ def remove_abandoned(tree: Tree, folder: str) -> bool:
     return True
 
 
-def remove_empty(tree: Tree, receipts: Receipts, folders: Iterable[str]) -> None:
-    """Deepest first, and upwards as long as that empties them; folders that objects (`dir/`) stand for stay."""
+def remove_empty(tree: Tree, receipts: Receipts, folders: Iterable[str], *, going: Collection[str] = ()) -> None:
+    """Deepest first, and upwards as long as that empties them; folders that objects (`dir/`) stand for stay.
+
+    `going`: the keys of objects that are gone, whose receipts are still there.
+    """
     every = {above for folder in folders for above in _upwards(folder)}
     for folder in sorted(every, key=lambda path: path.count("/"), reverse=True):
-        if receipts.find(folder + "/") is None:
+        if folder + "/" in going or receipts.find(folder + "/") is None:
             tree.remove_empty(folder)
 
 

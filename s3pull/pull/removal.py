@@ -1,5 +1,6 @@
-"""`--delete`: takes away files whose objects are gone, then their receipts, then the folders that they leave empty.
+"""`--delete`: takes away files whose objects are gone, the folders that they leave empty, and then their receipts.
 
+So whatever a kill leaves of it, the next run knows of it by the receipts.
 Whether so much may be deleted was judged before (`guard`). Only what has a receipt of this source comes here.
 """
 
@@ -52,8 +53,9 @@ class Removal:
             done = [row for row in batch if self._one(row, touched, folders)]
             for directory in touched.values():
                 directory.sync()
-            self._receipts.drop(row.key for row in done if not row.moved)
-            remove_empty(self._tree, self._receipts, folders)
+            going = {row.key for row in done if not row.moved}
+            remove_empty(self._tree, self._receipts, folders, going=going)
+            self._receipts.drop(going)
 
     def _one(self, row: Gone, touched: dict[str, Directory], folders: set[str]) -> bool:
         """Whether the receipt can go, too."""

@@ -16,7 +16,7 @@ The law, in which no time and no flock decides who wins:
 | none                                         | create one that nobody holds, and look again         |
 | all DEAD (`lockrecord.judge`)                | take over at once                                    |
 | one ALIVE                                    | wait, or raise Locked                                |
-| some empty, for a second, on a disk with links | count as DEAD (`lockfiles`)                        |
+| some empty, for a moment, on a disk with links | count as DEAD (`lockfiles`)                        |
 | some UNKNOWN, one moved since we looked first| wait, or raise Locked                                |
 | some UNKNOWN, none has moved for `stale`     | take over                                            |
 | some UNKNOWN, none has moved yet             | wait, or note it (`lock.seen`) and raise Locked      |
@@ -215,7 +215,7 @@ class RunLock:
             marks = [link.mark for link in links]
             watch.look(marks, now, 2 * self._times.poll)
             states = [judge(link.record, _held) for link in links]
-            if watch.quiet >= self._times.poll and self._files.can_link():
+            if watch.quiet >= self._times.poll / 4 and self._files.can_link():
                 states = [State.DEAD if link.void else state for link, state in zip(links, states, strict=True)]
             gone = all(state is State.DEAD for state in states)
             enough = 2 * self._times.beat if before else self._times.stale
@@ -233,7 +233,8 @@ class RunLock:
             left = began + wait - now
             known = State.ALIVE in states or watch.moved
             # in all likelihood; one that changed was not in that moment
-            writing = holder.record is None and not watch.moved and watch.quiet < self._times.poll
+            unread = not alive and (holder.record is None or any(link.void for link in links))
+            writing = unread and not watch.moved and watch.quiet < self._times.poll
             if not known and not writing and before is None:
                 before = self._saw_before(marks)
             if left <= 0 and not writing and (known or wait > 0 or not before):

@@ -23,6 +23,7 @@ from s3pull.errors import DiskError, NameRefused, NothingThere
 from s3pull.local import owner
 from s3pull.local.directory import LINK_TAGS, NOFOLLOW, OPEN_DIRECTORY, SYMLINK, Directory, FileStat
 from s3pull.local.durability import sync_directory
+from s3pull.local.names import OWN_PREFIX
 from s3pull.local.oserrors import data_error, name_error
 
 #: open directories that are kept for the next file
@@ -52,8 +53,12 @@ class Tree:
         self._kept: OrderedDict[str, Directory] = OrderedDict()
         self._fresh: set[str] = set()
         self._probed: Probe | None = None
+        #: folders above the root's files in which a name was made that was not synced yet
+        self._above: list[Path] = []
         if create:
             try:
+                if durable:
+                    self._above = [path.parent for path in (root, *root.parents) if not path.exists()]
                 root.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise name_error(error, f"cannot make {str(root)!r}") from error
@@ -151,6 +156,8 @@ class Tree:
 
     def sync_names(self, directory: Directory) -> None:
         """fsync `directory` and, upwards, each parent in which a name was made that was not synced yet."""
+        if self._above:
+            self._sync_above()
         relative = directory.relative
         sync_directory(directory.fd, relative or ".")
         while relative in self._fresh:
@@ -158,6 +165,20 @@ class Tree:
             sync_directory(self.directory(parent, create=False).fd, parent or ".")
             self._fresh.discard(relative)
             relative = parent
+
+    def _sync_above(self) -> None:
+        """The names of the root and of what was made above it."""
+        if _HAS_DIR_FD:
+            for path in self._above:
+                try:
+                    fd = os.open(path, OPEN_DIRECTORY & ~NOFOLLOW)
+                except OSError:  # it may be written to and not be read
+                    continue
+                try:
+                    sync_directory(fd, str(path))
+                finally:
+                    os.close(fd)
+        self._above = []
 
     def forget_fresh(self, directory: Directory) -> None:
         """The name of `directory` is durable."""
@@ -245,6 +266,10 @@ class Tree:
 
     @staticmethod
     def _probe(directory: Directory) -> Probe:
+        for left in directory.names(f"{OWN_PREFIX}-{owner.PROBE}-"):  # by one who was killed just here
+            facts = owner.parse(left)
+            if facts is not None and owner.state(facts.token) is owner.State.DEAD:
+                directory.unlink(left)
         name = owner.part_name(owner.PROBE)
         suffix = "-\u00e9"
         try:

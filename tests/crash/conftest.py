@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -83,7 +84,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 @pytest.fixture
-def world(fake_aws: FakeAws, tmp_path: Path, stage: Stage, isolated: Path) -> World:
-    cwd = tmp_path / "cwd"
-    cwd.mkdir()
-    return World(fake_aws, cwd, stage, isolated)
+def world(fake_aws: FakeAws, tmp_path: Path, stage: Stage, isolated: Path) -> Iterator[World]:
+    """In memory where that can be: thousands of disks are made and thrown away."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        cwd = Path(place) / "cwd"
+        cwd.mkdir()
+        yield World(fake_aws, cwd, stage, isolated)

@@ -13,16 +13,19 @@ the source's root; their order is the order of their UTF-8, as S3 lists.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from s3pull.errors import DiskError, Locked, S3pullError, UsageError
+from s3pull.local import owner
 from s3pull.objects import Receipt
 
 VERSION = 1
@@ -30,6 +33,11 @@ _APPLICATION = 0x53335052  # "S3PR", so that `file` can tell, and we
 _BATCH = 2000
 _SECONDS = 0.5
 _BUSY = 10.0
+#: seconds after which it is asked whether the file system has locks at all
+_MOMENT = 0.25
+#: SQLite's MAX_PATHNAME, which no setting changes, less the suffix of its journal
+_LONGEST_PATH = 512 - 12
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 _PAGE = 1000
 
 _SCHEMA = """
@@ -110,22 +118,24 @@ class Receipts:
         durable: bool = True,
         read_only: bool = False,
         create: bool = True,
+        alone: bool = True,
         guard: Callable[[], None] = lambda: None,
     ) -> Receipts:
         """Open or make the receipts at `path`. With `read_only`, or without `create`, they must be there.
+
+        `alone`: nobody writes them meanwhile but us, as who holds the run lock knows; then no lock of SQLite is needed.
 
         Raises ReceiptsError (damaged, or not there), UsageError (of a newer version), Locked, DiskError.
         """
         if (read_only or not create) and missing(path):
             raise ReceiptsError(f"there are no receipts at {str(path)!r}", hint=_AGAIN)
+        if len(os.fsencode(path.absolute())) > _LONGEST_PATH:
+            raise DiskError(
+                f"cannot keep receipts in {str(path.parent)!r}: its path is too long for SQLite",
+                hint=f"choose a DEST with less than {_LONGEST_PATH - 20} bytes in its whole path",
+            )
         with _translated(path):
-            db = _connect(path, read_only)
-            try:
-                _check(db, path, read_only, durable)
-            except BaseException:
-                db.close()
-                raise
-        return cls(db, path, guard)
+            return cls(_opened(path, read_only, durable, alone), path, guard)
 
     def __enter__(self) -> Self:
         return self
@@ -285,10 +295,12 @@ class Receipts:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # of some errors SQLite has rolled back already
+                with suppress(sqlite3.Error):  # the first error says why
+                    self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -314,9 +326,52 @@ def _receipt(row: tuple[Any, ...]) -> Receipt:
     return found._replace(path=found.path if row[1] is not None else found.key, verified=bool(found.verified))
 
 
-def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+def _opened(path: Path, read_only: bool, durable: bool, alone: bool) -> sqlite3.Connection:
+    """A connection to what is ours. SQLite takes no lock where the file system has none, if we are `alone`."""
+    patience, locks = _MOMENT, True
+    while True:
+        db = _connect(path, read_only, patience, locks)
+        try:
+            _check(db, path, read_only, durable)
+            db.execute(f"PRAGMA busy_timeout = {_BUSY * 1000:.0f}")
+        except BaseException as error:
+            db.close()
+            if patience < _BUSY and isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                patience, locks = _BUSY, _has_locks(path.parent)
+                if locks or alone:
+                    continue
+            raise
+        return db
+
+
+def _connect(path: Path, read_only: bool, patience: float, locks: bool) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}{'' if locks else '&nolock=1'}"
+    return sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+
+
+def _has_locks(folder: Path) -> bool:
+    """Whether files there can be locked as SQLite does it (NFS without its lock service: not). Makes a file to see.
+
+    Where none can be made, as if they could.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    probe = folder / owner.part_name(owner.PROBE)
+    try:
+        fd = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return True
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    finally:
+        os.close(fd)
+        with suppress(OSError):
+            probe.unlink()
+    return True
 
 
 def _check(db: sqlite3.Connection, path: Path, read_only: bool, durable: bool) -> None:

@@ -114,7 +114,7 @@ def _readable(state: State) -> Receipts | None:
     if missing(state.receipts_path()):
         return None
     try:
-        return Receipts.open(state.receipts_path(), read_only=True)
+        return Receipts.open(state.receipts_path(), read_only=True, alone=False)
     except ReceiptsError:
         raise
     except (Locked, DiskError):  # in use; or a killed sync left a transaction that only a writer can roll back

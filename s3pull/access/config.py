@@ -204,7 +204,10 @@ def _edit(path: Path, change: Callable[[Any, Mapping[str, Share]], dict[str, Sha
                 raise UsageError(f"cannot edit {path} without changing its meaning", hint="edit it by hand")
             files.replace(target, after.encode())
     except OSError as error:
-        raise DiskError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+        raise DiskError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
+            hint=f"it is as it was; see that {path.parent} can be written, and that there is room",
+        ) from None
 
 
 def _read(path: Path) -> str:

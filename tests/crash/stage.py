@@ -25,6 +25,8 @@ def load() -> None:
             importlib.import_module(found.name)
     for name in ALREADY:
         importlib.import_module(name)
+    for encoding in ("utf-8-sig", "idna", "latin-1", "ascii"):  # whoever we become may not read where they lie
+        "".encode(encoding)
 
 
 def run(order: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from s3pull.errors import AccessDenied, CheckFailed, NothingThere, ServiceError, Transient
 from s3pull.events import Action
 from s3pull.local import owner
+from s3pull.local.checkpoint import Header, header_line
 from s3pull.objects import COMPOSITE, Checksum
 from s3pull.pull.get import Get, Order
 from s3pull.pull.globs import Filters
@@ -245,8 +246,10 @@ def test_what_killed_runs_left_of_small_files_is_swept_and_large_parts_are_not(s
     dead = f"{place}{0x7FFFFFFE:08x}{1:016x}"
     small = folder / f".s3pull-{owner.SMALL}-{dead}-00000001"
     large = folder / f".s3pull-{'a' * 16}-{dead}-00000001"
-    for part in (small, large, Path(f"{large}.log")):
+    torn = folder / f".s3pull-{'b' * 16}-{dead}-00000002"
+    for part in (small, large, torn, Path(f"{torn}.log")):
         part.write_bytes(b"part")
+    Path(f"{large}.log").write_bytes(header_line(Header("d/large", "e", 4, 4, "CRC32")))
     pull(store, "acme:", tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == sorted(["k", large.name, f"{large.name}.log"])
 

@@ -113,7 +113,10 @@ set -e
 mount --make-rprivate /
 mount --bind "$1" "$1"
 cut -d' ' -f5 /proc/self/mountinfo | while read -r place; do
-    case "$place" in "$1"|/proc*|/sys*|/dev|/dev/pts) ;; *) mount -o remount,bind,ro "$place" 2>/dev/null || true ;; esac
+    case "$place" in
+        "$1"|/proc*|/sys*|/dev|/dev/pts) ;;
+        *) mount -o remount,bind,ro "$place" 2>/dev/null || true ;;
+    esac
 done
 if touch "$2/probe" 2>/dev/null; then exit 77; fi
 shift 2

@@ -69,6 +69,8 @@ class Soaked(NamedTuple):
     rounds: list[Round]
     #: files of the mirror that are not what the bucket has, after the last sync
     wrong: list[str]
+    #: part files of objects that failed: they wait for a week to be gone on with
+    parts: list[str]
     stderr: str
     #: answers with an object, and those that a fault spoilt
     fetched: int
@@ -128,8 +130,11 @@ def soak(seconds: float, *, rate: int = 200, faults: float = 0.02, seed: int = 1
             stderr.seek(0)
             said = stderr.read()
         found = dict(_files(home / "mirror"))
+        parts = [name for name in found if name.rpartition("/")[2].startswith(".s3pull-")]
+        for name in parts:
+            del found[name]
         wrong = sorted({key for key in found | bodies if found.get(key) != bodies.get(key)})
-        return Soaked(rounds, wrong, said, fetched, spoilt)
+        return Soaked(rounds, wrong, parts, said, fetched, spoilt)
 
 
 def _change(aws: FakeAws, bodies: dict[str, bytes], chance: random.Random, rate: int, stop: threading.Event) -> None:
@@ -190,6 +195,7 @@ def main() -> None:
     seconds = done.rounds[-1].at
     print(f"{len(done.rounds)} syncs in {seconds:.0f} s, {done.fetched:,} objects ({done.fetched / seconds:.0f}/s), ")
     print(f"{done.faults:,} answers spoilt; exits {dict(Counter(one.code for one in done.rounds))}; wrong {done.wrong}")
+    print(f"parts of failed objects: {len(done.parts)}")
     for number in sorted({1, 2, 5, 10, 15, 20, 25, 30, int(chosen.minutes)}):
         one = done.minute(number)
         if one is not None and number <= chosen.minutes:

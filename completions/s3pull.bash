@@ -18,20 +18,20 @@ _s3pull() {
             ;;
         " get")
             case "$prev" in
-                --from-file | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+                --from-file | --checksums | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
                 --version-id | --include | --exclude | --jobs | --limit-rate | --role-arn | --external-id | --profile | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) return ;;
                 --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '-n --dry-run --from-file --version-id --overwrite --no-clobber --include --exclude --jobs --limit-rate --require-checksum --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '-n --dry-run --from-file --version-id --overwrite --no-clobber --include --exclude --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " sync")
             case "$prev" in
-                --locked | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+                --locked | --checksums | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
                 --deadline | --wait | --keep | --grace | --include | --exclude | --jobs | --limit-rate | --role-arn | --external-id | --profile | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) return ;;
                 --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '--delete --max-delete -n --dry-run --locked --deadline --wait --publish --keep --grace --include --exclude --jobs --limit-rate --require-checksum --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--delete --max-delete -n --dry-run --locked --deadline --wait --publish --keep --grace --include --exclude --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " verify")
@@ -74,9 +74,9 @@ _s3pull() {
             case "$prev" in
                 --every | --keep | --grace | --deadline | --wait | --jobs | --limit-rate | --include | --exclude) return ;;
                 --format) COMPREPLY=($(compgen -W 'cron systemd' -- "$cur")); return ;;
-                --locked | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+                --locked | --checksums | --config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
             esac
-            COMPREPLY=($(compgen -W '--every --format --delete --max-delete --publish --keep --grace --deadline --wait --locked --jobs --limit-rate --require-checksum --encode-names --fail-fast --durable --no-durable --include --exclude --config --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--every --format --delete --max-delete --publish --keep --grace --deadline --wait --locked --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --include --exclude --config --help' -- "$cur"))
             [[ $cur == -* ]] || _s3pull_sources
             ;;
         " share")

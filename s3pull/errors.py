@@ -141,6 +141,24 @@ class CheckFailed(S3pullError):
     reason = "corrupt"
 
 
+class NotAsListed(CheckFailed):
+    """The bytes are not those whose SHA-256 `--checksums` names."""
+
+    reason = "not-as-listed"
+
+
+class NotListed(CheckFailed):
+    """`--checksums` names no SHA-256 of the object, and with --require-checksum it has to."""
+
+    reason = "not-listed"
+
+
+class ListedMissing(CheckFailed):
+    """`--checksums` names an object that the source does not have."""
+
+    reason = "listed-missing"
+
+
 # --- access ---------------------------------------------------------------------------------------------
 
 

@@ -120,6 +120,8 @@ class Summary:
     refused: int = 0
     failed: int = 0
     local_changes: int = 0
+    #: objects that a list of `--checksums` says nothing of
+    unlisted: int = 0
     received: int = 0
     seconds: float = 0.0
     source: str = ""

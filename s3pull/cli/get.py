@@ -128,22 +128,30 @@ def _to_files(
 def _to_stdout(opened: OpenSource, files: GetChoice, transfer: TransferChoice, out: Output) -> int:
     from s3pull.pull.progress import Progress
     from s3pull.pull.stream import stream
+    from s3pull.pull.sums import Passing, Sums
 
     if files.dry_run or files.from_file is not None:
         raise UsageError("--dry-run and --from-file do not go with stdout", hint="give a folder as DEST")
     if out.json:
         raise UsageError("stdout cannot hold the object and JSON lines at once", hint="leave --json out")
-    progress = Progress()
+    key = opened.prefix + opened.spec.key
+    progress, passing = Progress(), None
+    if transfer.checksums is not None:
+        sums = Sums(transfer.checksums, strict=transfer.require_checksum)
+        sums.load(opened.store, opened.prefix + opened.spec.fixed)
+        passing = Passing(sums, key, sys.stdout.buffer.write)
     with out.showing(progress):
         stream(
             opened.store,
-            opened.prefix + opened.spec.key,
-            sys.stdout.buffer.write,
+            key,
+            passing or sys.stdout.buffer.write,
             version_id=files.version_id,
             require_checksum=transfer.require_checksum,
             progress=progress,
         )
         sys.stdout.buffer.flush()
+    if passing is not None:
+        passing.judge()
     return 0
 
 

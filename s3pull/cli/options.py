@@ -170,6 +170,14 @@ class TransferChoice(Choice):
             rich_help_panel=TRANSFER,
         ),
     ] = False  # fmt: skip
+    checksums: Annotated[
+        str | None,
+        typer.Option(
+            "--checksums", metavar="FILE",
+            help="Hold every file to this SHA256SUMS, a key below SOURCE or ./FILE here (exit 6).",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = None  # fmt: skip
     encode_names: Annotated[
         bool,
         typer.Option(

@@ -86,6 +86,7 @@ def summary_line(summary: Summary, planned: int | None = None) -> str:
         (summary.local_changes, "changed here"),
         (summary.refused, "refused"),
         (summary.failed, "failed"),
+        (summary.unlisted, "not in the list of checksums"),
     )
     return line + "".join(f", {count:,} {word}" for count, word in named if count)
 

@@ -39,6 +39,7 @@ def choices(transfer: TransferChoice, **more: bool) -> Choices:
         require_checksum=transfer.require_checksum,
         durable=transfer.durable,
         fail_fast=transfer.fail_fast,
+        checksums=transfer.checksums,
         **more,
     )
 

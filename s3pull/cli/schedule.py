@@ -61,6 +61,14 @@ def _file(text: str) -> str:
     return str(Path(text).absolute())
 
 
+def _list(text: str) -> str:
+    """A list of checksums: a file here from the root on, a key of the source as it is."""
+    from s3pull.pull.sumfile import local_file
+
+    here = local_file(text)
+    return str(here.absolute()) if here is not None else text
+
+
 @dataclass(frozen=True, slots=True)
 class RunChoice(Choice):
     """What the scheduled sync is told beside source and destination, as text: the options of sync in their order."""
@@ -121,6 +129,11 @@ class RunChoice(Choice):
         bool,
         typer.Option("--require-checksum", help="Refuse objects that cannot be proven right.", rich_help_panel=RUN),
     ] = False
+    checksums: Annotated[
+        str | None,
+        typer.Option("--checksums", metavar="FILE", help="Hold every file to this SHA256SUMS.", rich_help_panel=RUN),
+        _list,
+    ] = None
     encode_names: Annotated[
         bool,
         typer.Option("--encode-names", help="Percent-encode what a file name cannot hold.", rich_help_panel=RUN),

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3pull.errors import NothingThere, S3pullError, UsageError
+from s3pull.errors import ListedMissing, NothingThere, S3pullError, UsageError
 from s3pull.events import ObjectEvent, Summary
 from s3pull.local.tree import Tree
 from s3pull.objects import RemoteObject
 from s3pull.pull import items
 from s3pull.pull.crew import Task, Worker
-from s3pull.pull.globs import Filters
+from s3pull.pull.globs import Filters, matcher
 from s3pull.pull.items import Marker, Naming
 from s3pull.pull.ledger import of_mirror
 from s3pull.pull.puller import Choices, Item, Puller
@@ -74,15 +74,21 @@ class Get:
     def _found(self, naming: Naming) -> Iterator[list[tuple[RemoteObject, items.Found]]]:
         """All objects that the source names, page by page. Raises NothingThere where there are none."""
         order, spec, folder = self._order, self._order.spec, ""
+        sums = self.transfer.sums
         if spec.kind is Kind.OBJECT:
             key = order.prefix + spec.key
             found = items.exact(self._store, key, version_id=order.version_id)
             if found is not None:
+                if sums is not None:
+                    sums.load(self._store, order.prefix + spec.fixed)
+                    sums.meet(key)
                 yield [(found, self._one(found, naming))]
                 return
             spec, folder = spec.below(), order.dest.tree
         elif order.version_id is not None:
             raise UsageError("--version-id goes with one exact key", hint="name the object, not a tree or glob")
+        if sums is not None:
+            sums.load(self._store, order.prefix + spec.fixed)
         some = False
         for page in items.listed(self._store, spec, order.prefix, naming, order.filters, folder=folder):
             some = some or bool(page)
@@ -98,11 +104,16 @@ class Get:
 
     def _tasks(self, naming: Naming, puller: Puller) -> Iterator[list[Task]]:
         order = self._order
+        sums = self.transfer.sums
         if order.lines is not None:
             self.progress.total_files = 0
+            if sums is not None:
+                sums.load(self._store, order.prefix + order.spec.fixed)
             asks = items.from_list(order.lines, self._store, order.prefix + order.spec.fixed, naming, order.filters)
             for key, ask in asks:
                 self.progress.total_files += 1
+                if sums is not None:
+                    sums.meet(key)
                 yield [_asking(key, ask, puller)]
             return
         files = size = 0
@@ -110,6 +121,8 @@ class Get:
             tasks: list[Task] = []
             wanted: list[Item] = []
             for found, what in page:
+                if sums is not None:
+                    sums.meet(found.key)
                 files += 1
                 size += found.size
                 if isinstance(what, Item):
@@ -120,6 +133,17 @@ class Get:
             # a share of the total is better than none while the listing goes on: the bar grows with it
             self.progress.total_files, self.progress.total_bytes = files, size
             yield tasks
+        yield [_missing(error, puller) for error in self._unmet()]
+
+    def _unmet(self) -> Iterator[ListedMissing]:
+        """What the list of `--checksums` names and the source, where it is a tree or a glob, has not."""
+        spec, sums, filters = self._order.spec, self.transfer.sums, self._order.filters
+        if sums is None or spec.kind is Kind.OBJECT:
+            return iter(())
+        matches = matcher(spec.path) if spec.kind is Kind.GLOB else None
+        return sums.missing(
+            lambda key: (matches is None or matches(spec.fixed + key)) and (not filters or filters.wants(key))
+        )
 
 
 def batched(wanted: list[Item], puller: Puller) -> list[Task]:
@@ -135,6 +159,10 @@ def task_of(found: RemoteObject, what: items.Found, puller: Puller) -> Task:
     if isinstance(what, Marker):
         return lambda _worker: puller.make_directory(found, what.path)
     return lambda _worker: puller.failed(found, None, what.error)
+
+
+def _missing(error: ListedMissing, puller: Puller) -> Task:
+    return lambda _worker: puller.failed(RemoteObject(error.key or "", 0, ""), None, error)
 
 
 def _asking(key: str, ask: Callable[[], items.Found], puller: Puller) -> Task:

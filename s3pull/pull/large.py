@@ -31,6 +31,7 @@ from s3pull.remote import checksums
 if TYPE_CHECKING:
     from s3pull.local.directory import Directory
     from s3pull.pull.crew import Worker
+    from s3pull.pull.inorder import InOrder
     from s3pull.pull.puller import Item, Puller
     from s3pull.remote.retry import Attempts
     from s3pull.remote.store import Body
@@ -69,6 +70,7 @@ class LargeObject:
         self._left = 0
         self._part: PartFile | None = None
         self._crcs: list[int] = []
+        self._sha: InOrder | None = None
         self._shown = ActiveObject(item.path, item.object.size)
 
     # --- from pin to part file ------------------------------------------------------------------------------
@@ -120,6 +122,8 @@ class LargeObject:
         header = Header(pin.key, pin.etag, pin.size, size, running or "CRC64NVME")
         self._part = PartFile.open(self._directory, self._item.name, header)
         self._resumed = any(self._part.claimed.values())
+        sums = self._puller.sums
+        self._sha = sums.in_order(pin.key, self._part) if sums is not None else None
         self._crc = checksums.crc_function(self._part.header.algorithm)
         count = self._part.header.segments
         self._crcs = [0] * count
@@ -139,6 +143,8 @@ class LargeObject:
                 done, crc = part.resume(index, self._crc)
                 start = index * part.header.segment
                 segment = _Segment(index, start, start + part.header.length(index), done, crc)
+                if self._sha is not None:
+                    self._sha.resumed(index, segment.at)
                 self._advance(worker, done)
             except S3pullError as error:
                 self._fail(error)
@@ -207,6 +213,8 @@ class LargeObject:
         part, count = self._open_part(), len(piece)
         segment.crc = self._crc(piece, segment.crc)
         part.write_at(segment.at, piece)
+        if self._sha is not None:
+            self._sha.wrote(segment.at, piece)
         segment.at += count
         worker.meter.received += count
         self._advance(worker, count, received=count)
@@ -239,7 +247,10 @@ class LargeObject:
     def _finish(self, worker: Worker) -> None:
         """Verify what is on disk, then give it its name. Bytes that do not match are fetched once more."""
         part = self._open_part()
-        found = self._prove(part)
+        found, content = self._prove(part), self._content(part)
+        if self._sha is not None and self._puller.sums is not None:
+            found = self._puller.sums.prove(self._item.object.key, found, self._sha.digest, self._doubted)
+            content = found.by if found.equal and found.by is not None else content
         if not self._puller.judge(self._item, found, self._doubted):
             self._doubted = found.by
             self._start_anew(worker)
@@ -247,7 +258,7 @@ class LargeObject:
         stated = self._stated
         look = part.finish(stated.last_modified, durable=self._puller.choices.durable)
         self._puller.open_objects.discard(self)
-        self._puller.wrote(self._item, stated, look, self._content(part), verified=bool(found.equal))
+        self._puller.wrote(self._item, stated, look, content, verified=bool(found.equal))
         self._puller.finished(
             self._item,
             Action.RESUMED if self._resumed else Action.DOWNLOADED,

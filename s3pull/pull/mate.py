@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from s3pull.pull.crew import Task
     from s3pull.pull.puller import Choices, Item, Puller
+    from s3pull.pull.sums import Sums
 
 #: small objects that must be left for a second process to be worth its start (0.15 s of a core)
 MANY = 2500
@@ -56,6 +57,7 @@ class Setup(NamedTuple):
     choices: Choices
     jobs: int
     receipts: bool
+    sums: Sums | None = None
 
 
 class Lent(NamedTuple):
@@ -168,6 +170,7 @@ class Mate:
             puller.choices,
             self._jobs,
             puller.ledger is not None,
+            puller.sums.lent() if puller.sums is not None else None,
         )
         self._send([entry for entry in sys.path if entry])
         self._send(setup)

@@ -79,6 +79,7 @@ def _work() -> None:
                 emit=errands.event,
                 tally=Tally(),
                 ledger=notes,
+                sums=setup.sums,
             )
             threading.Thread(target=_beat, args=(errands, parent, progress), name="beat", daemon=True).start()
             parent.say("ready")

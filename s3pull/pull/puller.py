@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from s3pull.local.settle import Settler
     from s3pull.pull.ledger import Ledger
     from s3pull.pull.mate import Mate
+    from s3pull.pull.sums import Sums
     from s3pull.remote.store import Store
 
 #: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
@@ -57,7 +58,8 @@ _HOPELESS = 16
 class Choices:
     """What the user decided about files and proofs.
 
-    `mirror`: replace what was edited here, too, and count it; `strict`: believe no file for its time alone.
+    `mirror`: replace what was edited here, too, and count it; `strict`: believe no file for its time alone;
+    `checksums`: the SHA256SUMS that objects are held to.
     """
 
     overwrite: bool = False
@@ -68,6 +70,7 @@ class Choices:
     dry_run: bool = False
     mirror: bool = False
     strict: bool = False
+    checksums: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Puller:
         emit: Callable[[ObjectEvent], None],
         tally: Tally,
         ledger: Ledger | None = None,
+        sums: Sums | None = None,
     ) -> None:
         self.store = store
         self.tree = tree
@@ -125,6 +129,7 @@ class Puller:
         self.progress = progress
         self.choices = choices
         self.ledger = ledger
+        self.sums = sums
         self.tally = tally
         self.open_objects: set[large.LargeObject] = set()
         #: this service's ETags look like MD5s and are none: learnt from an object that came twice with equal bytes
@@ -244,9 +249,13 @@ class Puller:
             self._count_edit()
         if not decision.fetch:
             worker.meter.done_bytes += item.object.size
-            if self.ledger is not None and decision.reason in (Reason.SAME_CHECKSUM, Reason.SAME_TIME):
+            if self.ledger is not None and (
+                decision.reason in (Reason.SAME_CHECKSUM, Reason.SAME_TIME)
+                or (standing.listed and decision.reason == Reason.SAME_RECEIPT)
+            ):
                 self._adopt(item, directory, standing)
-            self.finished(item, Action.SKIPPED, reason=decision.reason, worker=worker)
+            by = standing.content if standing.listed else None
+            self.finished(item, Action.SKIPPED, reason=decision.reason, worker=worker, by=by, verified=standing.listed)
         elif item.object.archived:
             raise archived(item.object)
         else:
@@ -278,7 +287,8 @@ class Puller:
 
     def _look(self, item: Item, directory: Directory) -> Standing:
         receipt = self.ledger.said(item.object.key, item.path) if self.ledger is not None else None
-        return look(item, self.tree, directory, self.store, self.choices, receipt)
+        standing = look(item, self.tree, directory, self.store, self.choices, receipt)
+        return standing if self.sums is None else self.sums.hold(standing, item, directory, receipt)
 
     def _count_edit(self) -> None:
         with self._lock:
@@ -289,8 +299,10 @@ class Puller:
         assert self.ledger is not None
         assert standing.found is not None
         content = standing.content or content_of(directory, item.name, item.object.size)
-        proven = standing.decision.reason == Reason.SAME_CHECKSUM
-        self.ledger.note(item.object, item.path, standing.found, content, verified=proven)
+        proven = standing.listed or standing.decision.reason == Reason.SAME_CHECKSUM
+        said = self.ledger.said(item.object.key, item.path) if standing.decision.reason == Reason.SAME_RECEIPT else None
+        pin = item.object._replace(version_id=said.version_id) if said is not None else item.object
+        self.ledger.note(pin, item.path, standing.found, content, verified=proven)
 
     def _plan(self, item: Item, worker: Worker) -> None:
         """What `_begin` would do, for `--dry-run`: not even a folder is made."""
@@ -298,6 +310,8 @@ class Puller:
             directory = self.tree.directory(item.folder, create=False)
         except NothingThere:
             decision = plan.Decision(True, Reason.NEW)
+            if self.sums is not None:
+                self.sums.names(item.object.key)
         else:
             decision = self._look(item, directory).decision
             if decision.edited and self.choices.mirror:

@@ -5,6 +5,7 @@ Where the link is so slow that it is not here after a second, it is gone on with
 
 from __future__ import annotations
 
+import hashlib
 import time
 from base64 import b64decode
 from collections.abc import Callable
@@ -96,6 +97,8 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
         found = proof.UNTOLD
         if stated.checksum is not None or not puller.opaque_etags:
             found = proof.prove(stated, proof.in_memory(view), part_size=puller.part_size(item))
+        if puller.sums is not None:
+            found = puller.sums.prove(item.object.key, found, hashlib.sha256(view).digest, doubted)
         if puller.judge(item, found, doubted):
             break
         doubted = found.by
@@ -125,17 +128,19 @@ def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worke
     if item.exact and pin.checksum is not None:  # the manifest's word is compared with what a GET says
         return False
     function = checksums.crc_function(OWN_ALGORITHM)
+    sums = puller.sums
     taken = puller.leftovers.take(
         directory,
         ident,
         pin.size,
-        lambda data: function(data, 0),
+        lambda data: function(data, 0) if sums is None or sums.says(pin.key, data) else -1,
         verified=puller.choices.require_checksum,
     )
     if taken is None:
         return False
-    content = _own_checksum(taken.crc)
-    outcome = _Outcome(item, pin, Action.RESUMED, reason, 0, content, content, taken.verified)
+    listed = sums.content(pin.key) if sums is not None else None
+    content = listed or _own_checksum(taken.crc)
+    outcome = _Outcome(item, pin, Action.RESUMED, reason, 0, content, content, taken.verified or listed is not None)
     _settle(puller, directory, Written(taken.name, taken.look), outcome, worker)
     return True
 

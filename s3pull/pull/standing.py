@@ -26,11 +26,15 @@ OWN_ALGORITHM = "CRC64NVME"
 
 
 class Standing(NamedTuple):
-    """The decision, and what it rests on: the file as it stands, and its content's checksum where that was computed."""
+    """The decision, and what it rests on: the file as it stands, and its content's checksum where that was computed.
+
+    `listed`: a list of `--checksums` names just this content.
+    """
 
     decision: plan.Decision
     found: FileStat | None = None
     content: Checksum | None = None
+    listed: bool = False
 
 
 def look(

@@ -159,6 +159,7 @@ class Sync:
     def _mirror(self, tree: Tree, state: State | None, lock: RunLock | None) -> None:
         order = self._order
         pages = self._find()
+        pages = self.transfer.watched(pages, self._root, self._wanted)
         layout = PUBLISH if order.publishing is not None else PLAIN
         mirror = Mirror(
             *(order.bucket, order.endpoint, self._root, order.spec.text, layout, order.encode_names),
@@ -240,13 +241,11 @@ class Sync:
         *,
         renamed: bool,
     ) -> Found:
-        proven = self._order.choices.require_checksum
-
         def against(listing: Iterable[list[RemoteObject]]) -> Found:
             return compare(
                 listing,
                 self._root,
-                receipts.briefs(proven=proven) if receipts is not None else iter(()),
+                self.transfer.briefs(receipts) if receipts is not None else iter(()),
                 Sweep(tree).look if tree is not None else lambda _: None,
                 changes,
                 belongs=self._belongs,
@@ -264,10 +263,16 @@ class Sync:
             with closing(Ahead(pages())) as ahead:
                 found = against(changes.in_order(ahead))
         self._stop_if_told()
+        self.transfer.tell_missing(self._wanted)
         self.transfer.tally.counts[Action.SKIPPED] += found.same
         meter = self.progress.meter()
         meter.done_bytes, meter.done_files = found.same_bytes, found.same
         return found
+
+    def _wanted(self, key: str) -> bool:
+        """Whether `key`, below the root, is in the source and let in by the filters."""
+        filters = self._order.filters
+        return (self._belongs is None or self._belongs(key)) and (not filters or filters.wants(key))
 
     def _path_of(self, key: str) -> str | None:
         try:

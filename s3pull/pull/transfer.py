@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from s3pull.errors import Cancelled, S3pullError
 from s3pull.events import Action, ObjectEvent, Summary
@@ -20,6 +21,11 @@ from s3pull.pull.mate import Mate, cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
 from s3pull.remote.store import Store
+
+if TYPE_CHECKING:
+    from s3pull.local.receipts import Brief, Receipts
+    from s3pull.objects import RemoteObject
+    from s3pull.pull.sums import Sums
 
 MOST_CONNECTIONS = 256
 
@@ -36,6 +42,8 @@ class Transfer:
         self.choices = choices
         #: counts what became of objects, also of those that were never a task
         self.tally = Tally()
+        #: what objects are held to, where that was asked for; to be loaded when the source is known
+        self.sums = _sums(choices)
         self._emit = emit
         self._jobs = jobs
         self._began = time.time()
@@ -66,6 +74,7 @@ class Transfer:
             emit=self._emit,
             tally=self.tally,
             ledger=ledger,
+            sums=self.sums,
         )
         puller.mate = mate = self._mate(puller)
         try:
@@ -111,6 +120,39 @@ class Transfer:
         if self._puller is not None and self._puller.mate is not None:
             self._puller.mate.kill()
 
+    # --- a list of checksums (`sums`), for a run that compares before it fetches; without one nothing happens --------
+
+    def watched(
+        self, pages: Callable[[], Iterator[list[RemoteObject]]], root: str, wanted: Callable[[str], bool]
+    ) -> Callable[[], Iterator[list[RemoteObject]]]:
+        """`pages`, seen by the list, which is read now. Raises what `Sums.load` raises."""
+        sums = self.sums
+        if sums is None or self.store is None:
+            return pages
+        sums.load(self.store, root)
+        return lambda: sums.watching(pages(), wanted)
+
+    def briefs(self, receipts: Receipts) -> Iterator[Brief]:
+        """The receipts by key; one that is not to be believed has no ETag."""
+        found = receipts.briefs(proven=self.choices.require_checksum)
+        return found if self.sums is None else self.sums.unheld(found, receipts.find)
+
+    def tell_missing(self, wanted: Callable[[str], bool]) -> None:
+        """Tell of what the list names and `watched` did not show. Raises the first with --fail-fast."""
+        for error in self.sums.missing(wanted) if self.sums is not None else ():
+            self.tally.counts[Action.FAILED] += 1
+            self.tally.exits.add(error.exit_code)
+            self._emit(
+                ObjectEvent(
+                    *(Action.FAILED, error.key or "", None),
+                    reason=error.reason,
+                    error=error,
+                    planned=self.choices.dry_run,
+                )
+            )
+            if self.choices.fail_fast:
+                raise error
+
     def raise_first(self, error: BaseException) -> None:
         """Where `error` only says that the run was stopped, raise what stopped it."""
         first = self.crew.error
@@ -146,6 +188,7 @@ class Transfer:
             refused=counts[Action.REFUSED],
             failed=counts[Action.FAILED],
             local_changes=self.tally.local_changes,
+            unlisted=self.sums.unlisted if self.sums is not None else 0,
             received=self.progress.received,
             seconds=round(time.time() - self._began, 3),
             source=source,
@@ -160,6 +203,14 @@ class Transfer:
         tally = self.tally
         if not tally.exits:
             return 0
-        if 6 in tally.exits and self.choices.require_checksum:
+        if 6 in tally.exits and (self.choices.require_checksum or self.choices.checksums is not None):
             return 6
         return tally.exits.copy().pop() if len(tally.exits) == 1 and not tally.good else 3
+
+
+def _sums(choices: Choices) -> Sums | None:
+    if choices.checksums is None:
+        return None
+    from s3pull.pull.sums import Sums  # late: few runs have a list
+
+    return Sums(choices.checksums, strict=choices.require_checksum)

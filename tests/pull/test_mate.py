@@ -4,6 +4,7 @@ The bounds from which on it pays are lowered here, so that a few objects are a f
 bench/RESULTS.md.
 """
 
+import hashlib
 import os
 import signal
 import sys
@@ -108,6 +109,29 @@ def test_both_take_their_part(mirrored, mates, capfd):
     assert not [one for one in mirrored.aws.requests if one.action == "GetObject"]
     assert main(["verify", "m"]) == 0
     assert len(mates) == 1
+
+
+def test_the_second_process_holds_its_part_to_the_list(mirrored, mates, capfd):
+    flood(mirrored)
+    wrong = {f"{number % 7}/{number:04d}" for number in range(5, COUNT, 10)}
+    digests = {
+        name: hashlib.sha256(data + (b"!" if name in wrong else b"")).hexdigest()
+        for name, data in whole(mirrored).items()
+    }
+    text = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    mirrored.put("SHA256SUMS", text.encode())
+    code, told = run(capfd, "sync", mirrored.source, "m", "--checksums", "SHA256SUMS")
+    assert code == 6
+    assert mates[0]._lent > 20
+    files = mirrored.files()
+    del files["SHA256SUMS"]
+    assert files == {name: data for name, data in whole(mirrored).items() if name not in wrong}
+    reasons = {line["key"].removeprefix("in/"): line["reason"] for line in told if line["event"] == "object"}
+    assert {name for name, reason in reasons.items() if reason == "not-as-listed"} == wrong
+    right = [line["checksum"] for line in told if line["event"] == "object" and line["action"] == "downloaded"]
+    assert Counter(one["algorithm"] for one in right)["SHA256"] == COUNT - len(wrong)
+    code, told = run(capfd, "sync", mirrored.source, "m", "--checksums", "SHA256SUMS")
+    assert (code, told[-1]["failed"], told[-1]["skipped"]) == (6, len(wrong), COUNT - len(wrong) + 1)
 
 
 def test_get_without_receipts_or_durability(mirrored, mates, capfd):

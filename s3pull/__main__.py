@@ -11,6 +11,11 @@ def main() -> None:
     """The `s3pull` command."""
     if os.environ.get("S3PULL_DEBUG") != "1":
         _leave_no_core()
+    if sys.argv[1:2] == ["__complete"]:  # a shell waits for it at every TAB: without the parser of command lines
+        from s3pull.cli.candidates import answer
+
+        answer(sys.argv[2:])
+        return
     try:
         from s3pull.cli.app import main as run
 

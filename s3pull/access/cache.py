@@ -263,13 +263,17 @@ def open_cache(
     detail: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.time,
     person: bool = False,
+    silent: bool = False,
 ) -> Cache:
     """The user's cache (S3PULL_CACHE_DIR or the platform's place), in `mode` (an `Access.cache`).
 
-    `person`: somebody is there to unlock the keyring (`login`), so it is asked again and given time.
+    `person`: somebody is there to unlock the keyring (`login`), so it is asked again and given time. `silent`: the
+    keyring is not used where it might ask somebody.
     """
 
     def fetch(place: Path) -> keys.Key:
+        if silent:
+            return keys.fetch_unasked(place, environ)
         if person:
             keys.forget_failure(place)
         return keys.fetch(place, environ, patience=keys.PERSONS_PATIENCE if person else keys.PATIENCE, clock=clock)

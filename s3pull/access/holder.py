@@ -1,7 +1,7 @@
 """Holds credentials in memory for many threads, and renews them before they end.
 
-The three implementations of `CredentialSource`: nobody, own credentials, a role's session. None of them knows where a
-newer session comes from: `session` hands that in.
+The implementations of `CredentialSource`: nobody, what lies at hand, own credentials, a role's session. None of them
+knows where a newer session comes from: `session` hands that in.
 """
 
 from __future__ import annotations
@@ -43,6 +43,19 @@ class Anonymous:
 
     def renew(self, refused: Credentials) -> Credentials:  # noqa: ARG002
         raise CredentialsError("anonymous access has no credentials to renew")
+
+
+class Still:
+    """Credentials that are had without asking anybody, as long as they last."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def current(self) -> Credentials | None:
+        return self._credentials
+
+    def renew(self, refused: Credentials) -> Credentials:  # noqa: ARG002
+        raise CredentialsError("these credentials are not renewed here")
 
 
 class OwnCredentials:

@@ -66,10 +66,7 @@ def fetch(
     `directory` holds the memory of a keyring that failed and the lock against two first runs at once. `find` returns
     the backend to ask; the default is the one that the keyring library finds.
     """
-    surroundings = hashlib.sha256(
-        json.dumps([sys.prefix, *(environ.get(name, "") for name in _SURROUNDINGS)]).encode()
-    ).hexdigest()
-    memory = directory / _MEMORY
+    surroundings, memory = _surroundings(environ), directory / _MEMORY
     remembered = _remembered(memory, surroundings, clock())
     if remembered is not None:
         return Key(None, reason=remembered)
@@ -90,6 +87,54 @@ def fetch(
     if found.value is None:
         _remember(memory, surroundings, found.reason or "", clock())
     return found
+
+
+def fetch_unasked(
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    find: Callable[[], Backend] | None = None,
+    silence: Callable[[Backend], bool] | None = None,
+) -> Key:
+    """The key, where the keyring gives it without asking anybody anything. None is made. Never raises.
+
+    `silence` says whether the backend is one that will not ask, and lets it ask nothing where it might.
+    """
+    if _remembered(directory / _MEMORY, _surroundings(environ), time.time()) is not None:
+        return Key(None, reason="the keyring failed a short while ago")
+    try:
+        backend = _alone((find or _find)())
+        if unsuitable(backend) or not (silence or _silenced)(backend):
+            return Key(None, reason="the keyring might ask somebody")
+        return Key(_decoded(backend.get_password(SERVICE, ACCOUNT)), reason="the keyring has no key")
+    except Exception as error:
+        return Key(None, reason=f"the keyring failed ({type(error).__name__})")
+
+
+def _silenced(backend: Backend) -> bool:
+    """Whether `backend` can be read without a window that asks for a password.
+
+    | keyring              | how                                                                             |
+    |----------------------|---------------------------------------------------------------------------------|
+    | Secret Service       | its default collection is unlocked (reading a locked one opens a window)        |
+    | macOS Keychain       | SecKeychainSetUserInteractionAllowed(false): then reading a locked one fails     |
+    | Windows credentials  | never asks                                                                      |
+    | any other            | who knows                                                                       |
+    """
+    module = type(backend).__module__
+    if module == "keyring.backends.Windows":
+        return True
+    if module == "keyring.backends.macOS":
+        import ctypes
+
+        security: Any = ctypes.CDLL("/System/Library/Frameworks/Security.framework/Security")
+        return int(security.SecKeychainSetUserInteractionAllowed(0)) == 0
+    if module == "keyring.backends.SecretService":
+        import secretstorage
+
+        bus = secretstorage.dbus_init()
+        return not secretstorage.collection.get_collection_by_alias(bus, "default").is_locked()
+    return False
 
 
 def forget_failure(directory: Path) -> None:
@@ -113,6 +158,11 @@ def unsuitable(backend: object) -> str | None:
     if kind.__module__.startswith("keyrings.alt") or "plaintext" in kind.__name__.lower():
         return f"the keyring ({kind.__name__}) is only a file"
     return None
+
+
+def _surroundings(environ: Mapping[str, str]) -> str:
+    names = json.dumps([sys.prefix, *(environ.get(name, "") for name in _SURROUNDINGS)])
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def _find() -> Backend:

@@ -158,6 +158,14 @@ def lying_open(access: Access, environ: Mapping[str, str], profiles: Profiles) -
     return _static(name, profiles)
 
 
+def at_hand(access: Access, environ: Mapping[str, str], profiles: Profiles) -> Credentials | None:
+    """What `find` would find, where nobody has to be asked for it; else None."""
+    keys_win = not access.profile and environ.get("AWS_ACCESS_KEY_ID")
+    if profiles.assumes_role(effective(access.profile, environ)) and not keys_win:
+        return None
+    return lying_open(access, environ, profiles)
+
+
 def find(access: Access, environ: Mapping[str, str], profiles: Profiles, prompt: Prompt | None) -> Own:
     """The own credentials that `access` is had with. Raises CredentialsError where there are none."""
     return Finder(access, environ, profiles, prompt).find()

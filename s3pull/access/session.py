@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3pull.access import sts
 from s3pull.access.cache import ENDPOINT, SESSION, Cache, entry_name, unavailable
-from s3pull.access.holder import Anonymous, Held, OwnCredentials, RoleCredentials
+from s3pull.access.holder import Anonymous, Held, OwnCredentials, RoleCredentials, Still
 from s3pull.access.identity import fingerprint, profile_facts
 from s3pull.access.narrow import narrowing
 from s3pull.access.profiles import Profiles, effective, reload
@@ -119,6 +119,37 @@ def open_session(
     Raises CredentialsError, AccessDenied, UsageError, ServiceError (see `assume`).
     """
     return _open(access, environ, profiles, cache, prompt, note, clock, anew=False)
+
+
+def kept_session(
+    access: Access,
+    *,
+    environ: Mapping[str, str],
+    profiles: Profiles,
+    cache: Cache,
+    clock: Callable[[], float] = time.time,
+) -> Session | None:
+    """What `open_session` gives, where it can be had without a call, a question or another program; else None.
+
+    It is never renewed. Raises CredentialsError (half a pair of keys), UsageError.
+    """
+    source: CredentialSource
+    if access.anonymous:
+        source = Anonymous()
+    elif access.role_arn is None:
+        from s3pull.access import own
+
+        found = own.at_hand(access, environ, profiles)
+        if found is None:
+            return None
+        source = Still(found)
+    else:
+        held = _Maker(access, environ, profiles, cache, None, lambda _: None, clock).cached()
+        if held is None:
+            return None
+        source = Still(held.credentials)
+    entry = endpoint_name(access, environ, profiles)
+    return Session(source, access=access, cache=cache, endpoint_entry=entry, clock=clock)
 
 
 def login(

@@ -51,7 +51,7 @@ def entries(store: Store, spec: SourceSpec, prefix: str, *, recursive: bool) -> 
             for page in fanout.pages(store, root)
         )
     else:
-        pages = ([entry] for entry in _level(store, prefix, spec.key))
+        pages = ([entry] for entry in level(store, prefix, spec.key))
     some = False
     for page in pages:
         some = some or bool(page)
@@ -62,8 +62,10 @@ def entries(store: Store, spec: SourceSpec, prefix: str, *, recursive: bool) -> 
         )
 
 
-def _level(store: Store, prefix: str, folder: str) -> Iterator[Entry]:
-    """One level. A delimiter is never sent (policies can condition on it): after each page the rest of a folder that is
+def level(store: Store, prefix: str, folder: str) -> Iterator[Entry]:
+    """What is in `folder` (ends in `/`, or is ''), or what there is on its level where it is the beginning of a name.
+
+    A delimiter is never sent (policies can condition on it): after each page the rest of a folder that is
     known by then is jumped over with start-after."""
     root = prefix + folder
     seen: set[str] = set()
@@ -76,7 +78,7 @@ def _level(store: Store, prefix: str, folder: str) -> Iterator[Entry]:
                 ordered = ordered and found.key > last
                 last = found.key
                 relative = last[len(root) :]
-                if not last.startswith(root) or not relative:
+                if not last.startswith(root) or (not relative and folder[-1:] in ("", "/")):
                     continue
                 inner, slash, _ = relative.partition("/")
                 if not slash:

@@ -35,9 +35,9 @@ def test_the_shell_can_read_them(name, shell):
 def complete_bash(*words):
     script = f"""
         source {KEPT / "s3pull.bash"}
-        s3pull() {{ echo "acme:  s3://acme-exports/"; }}
+        s3pull() {{ [ "$1 $2" = "__complete source" ] && echo acme: || echo acme; }}
         compopt() {{ :; }}
-        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=1000
         _s3pull && printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True, timeout=30)
@@ -49,7 +49,8 @@ def complete_fish(*words):
     if not shutil.which("fish"):
         return None
     script = (
-        f"function s3pull; echo 'acme:  s3://acme-exports/'; end; source {KEPT / 's3pull.fish'}; complete -C $argv[1]"
+        "function s3pull; test $argv[2] = source; and echo acme:; or echo acme; end;"
+        f"source {KEPT / 's3pull.fish'}; complete -C $argv[1]"
     )
     done = subprocess.run(["fish", "-N", "-c", script, " ".join(words)], capture_output=True, text=True, timeout=30)
     assert done.stderr == ""
@@ -66,8 +67,9 @@ def complete_fish(*words):
         (["s3pull", "get", "--no-"], {"--no-assume", "--no-clobber", "--no-durable", "--no-narrow"}, {"--json"}),
         (["s3pull", "credentials", "x", "--format", ""], {"process", "env"}, {"--format", "acme:"}),
         (["s3pull", "get", "--cache", "k"], {"keyring"}, {"file"}),
-        (["s3pull", "get", "a"], {"acme:"}, {"s3://acme-exports/"}),
-        (["s3pull", "login", "a"], {"acme:"}, set()),
+        (["s3pull", "get", "a"], {"acme:"}, {"acme"}),
+        (["s3pull", "login", "a"], {"acme"}, {"acme:"}),
+        (["s3pull", "get", "acme:", "a"], set(), {"acme", "acme:"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -158,6 +158,8 @@ class Output:
         self._lock = threading.RLock()
         self._hints: set[str] = set()
         self._told: S3pullError | None = None
+        #: the last summary
+        self.told: Summary | None = None
         self._advise: Callable[[S3pullError, bool], None] = lambda _, __: None
         self._planned: int | None = None
         self._flight: Preflight | None = None
@@ -269,6 +271,7 @@ class Output:
 
         Of a command that could not be meant so (2) nothing was begun, and there is nothing to sum up.
         """
+        self.told = summary
         if self.json:
             self.record(summary.json())
         elif summary.exit != 2 and (summary.exit or not self.quiet):

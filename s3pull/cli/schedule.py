@@ -115,6 +115,13 @@ class RunChoice(Choice):
         ),
         _file,
     ] = None
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", metavar="FILE", help="Write what the run came to for Prometheus.", rich_help_panel=RUN
+        ),
+        _file,
+    ] = None
     jobs: Annotated[
         str | None,
         typer.Option("--jobs", metavar="N", help="Connections at most.", rich_help_panel=RUN),

@@ -60,6 +60,10 @@ class SyncChoice(Choice):
         typer.Option("--wait", metavar="SPAN", help="Wait so long for another run that holds DEST; else exit 12."),
         span,
     ] = 0.0  # fmt: skip
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="FILE", help="Write what the run came to for Prometheus (textfile)."),
+    ] = None
     publish: Annotated[
         bool,
         typer.Option(
@@ -108,6 +112,7 @@ def sync(
       s3pull sync acme: data/ --publish                whole releases: read data/current
       s3pull sync --locked july.jsonl mirror/          exactly what s3pull lock wrote down
     """
+    from s3pull.cli.metrics import metered
     from s3pull.cli.render import Output
     from s3pull.cli.running import accounted
     from s3pull.pull.dest import mirror_dest
@@ -124,6 +129,7 @@ def sync(
     folder = mirror_dest(dest)
     out = Output(output)
     with (
+        metered(sync.metrics if not sync.dry_run else None, source, folder, out),
         accounted(access, source, out),
         open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
     ):

@@ -115,8 +115,9 @@ def test_what_is_for_sync_is_passed_on(run, acme):
 
 ALL_OF_SYNC = [
     "--delete", "--max-delete", "20%", "--publish", "--keep", "3", "--grace", "1h", "--deadline", "50m", "--wait",
-    "1h30m", "--locked", "/data/july 1%.jsonl", "--jobs", "4", "--limit-rate", "1.5MiB", "--require-checksum",
-    "--encode-names", "--fail-fast", "--no-durable", "--include", "*.csv",
+    "1h30m", "--locked", "/data/july 1%.jsonl", "--metrics", "/var/lib/s3pull 1%.prom",
+    "--jobs", "4", "--limit-rate", "1.5MiB", "--require-checksum",
+    "--checksums", "SHA256SUMS", "--encode-names", "--fail-fast", "--no-durable", "--include", "*.csv",
     "--exclude", "100%/$HOME", "--include", "it's \"x\" ;",
 ]  # fmt: skip
 

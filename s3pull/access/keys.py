@@ -137,6 +137,24 @@ def _silenced(backend: Backend) -> bool:
     return False
 
 
+def backend_name(*, find: Callable[[], Backend] | None = None, patience: float = PATIENCE) -> str:
+    """Which keyring would be asked, or why none. It is not asked for anything. Never raises."""
+    answer: list[str] = []
+
+    def look() -> None:
+        try:
+            backend = _alone((find or _find)())
+            problem = unsuitable(backend)
+            answer.append(problem or f"{type(backend).__module__}.{type(backend).__qualname__}")
+        except Exception as error:
+            answer.append(f"cannot be found ({type(error).__name__})")
+
+    thread = threading.Thread(target=look, name="s3pull-keyring", daemon=True)
+    thread.start()
+    thread.join(patience)
+    return answer[0] if answer else f"does not say within {patience:g} s what it is"
+
+
 def forget_failure(directory: Path) -> None:
     """Ask the keyring again next time."""
     try:

@@ -91,26 +91,11 @@ def root(
       s3pull get acme:2026/             download it; run it again to go on
     """
     if version:
-        sys.stdout.write(_version(verbose))
+        from s3pull.cli.about import about
+
+        sys.stdout.write(about(config) if verbose else f"s3pull {__version__}\n")
         raise typer.Exit
     ctx.obj = Globals(config=config, verbose=verbose or 0)
-
-
-def _version(verbose: int) -> str:
-    lines = [f"s3pull {__version__}"]
-    if verbose:
-        import platform
-        import ssl
-        from importlib.metadata import PackageNotFoundError, version
-
-        lines += [f"Python {platform.python_version()} ({sys.executable})", ssl.OPENSSL_VERSION]
-        for package in ("boto3", "botocore", "awscrt", "typer", "cryptography", "keyring"):
-            try:
-                lines.append(f"{package} {version(package)}")
-            except PackageNotFoundError:
-                lines.append(f"{package} is missing")
-        lines.append(platform.platform())
-    return "\n".join(lines) + "\n"
 
 
 app = new_app(cls=Root)

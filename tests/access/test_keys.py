@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import ctypes
 import json
 import multiprocessing
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -218,3 +221,104 @@ def test_where_a_person_is_there_the_keyring_is_asked_again(tmp_path, monkeypatc
         assert open_cache("auto", environ, person=person).where()[0] == "file"
     assert ring.calls == 2
     assert waits == [keys.PATIENCE, keys.PATIENCE, keys.PERSONS_PATIENCE]
+
+
+# --- without a question: what completion and `--version -v` may do ---------------------------------------
+
+
+def backend(module, kept=None):
+    """A keyring that calls itself one of the keyring library's."""
+    kind = type("Keyring", (Ring,), {"__module__": module})
+    made = kind()
+    if kept is not None:
+        made.kept[keys.SERVICE, keys.ACCOUNT] = kept
+    return made
+
+
+KEPT = base64.b64encode(b"k" * 32).decode()
+
+
+def test_the_windows_credential_manager_never_asks(tmp_path):
+    ring = backend("keyring.backends.Windows", KEPT)
+    assert keys.fetch_unasked(tmp_path, {}, find=lambda: ring).value == b"k" * 32
+
+
+def test_no_key_is_made_where_there_is_none(tmp_path):
+    ring = backend("keyring.backends.Windows")
+    assert keys.fetch_unasked(tmp_path, {}, find=lambda: ring).value is None
+    assert ring.kept == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("status", "value"), [(0, b"k" * 32), (-25293, None)])
+def test_the_macos_keychain_is_told_not_to_ask(tmp_path, monkeypatch, status, value):
+    """SecKeychainSetUserInteractionAllowed(false): what is locked then fails with errSecInteractionNotAllowed."""
+    asked = []
+
+    class Security:
+        @staticmethod
+        def SecKeychainSetUserInteractionAllowed(allowed):
+            asked.append(allowed)
+            return status
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: Security if path.endswith("/Security") else None)
+    ring = backend("keyring.backends.macOS", KEPT)
+    assert keys.fetch_unasked(tmp_path, {}, find=lambda: ring).value == value
+    assert asked == [0]
+    assert ring.calls == (value is not None)
+
+
+def test_a_keychain_that_will_not_without_a_question_is_no_key(tmp_path, monkeypatch):
+    class Security:
+        SecKeychainSetUserInteractionAllowed = staticmethod(lambda _: 0)
+
+    class Locked(Ring):
+        __module__ = "keyring.backends.macOS"
+
+        def get_password(self, service, username):
+            raise RuntimeError("-25308")
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: Security)
+    assert keys.fetch_unasked(tmp_path, {}, find=Locked).reason == "the keyring failed (RuntimeError)"
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_locked_collection_of_the_secret_service_is_left_alone(tmp_path, monkeypatch, locked):
+    class Collection:
+        is_locked = staticmethod(lambda: locked)
+
+    service = types.ModuleType("secretstorage")
+    service.dbus_init = lambda: "bus"
+    service.collection = types.SimpleNamespace(get_collection_by_alias=lambda bus, alias: Collection)
+    monkeypatch.setitem(sys.modules, "secretstorage", service)
+    ring = backend("keyring.backends.SecretService", KEPT)
+    found = keys.fetch_unasked(tmp_path, {}, find=lambda: ring)
+    assert (found.value is None, ring.calls) == (locked, int(not locked))
+
+
+@pytest.mark.parametrize("module", ["keyring.backends.kwallet", "keyring.backends.libsecret", "somebody.elses"])
+def test_one_that_might_ask_is_not_asked(tmp_path, module):
+    ring = backend(module, KEPT)
+    assert keys.fetch_unasked(tmp_path, {}, find=lambda: ring).reason == "the keyring might ask somebody"
+    assert ring.calls == 0
+
+
+def test_one_that_failed_a_short_while_ago_is_not_looked_for(tmp_path):
+    fetch(tmp_path, Raising())
+    found = keys.fetch_unasked(tmp_path, {}, find=lambda: pytest.fail("it was looked for"))
+    assert found.value is None
+
+
+def test_which_keyring_it_would_be_is_told_without_asking_it():
+    ring = backend("keyring.backends.macOS", KEPT)
+    assert keys.backend_name(find=lambda: ring) == "keyring.backends.macOS.Keyring"
+    assert keys.backend_name(find=PlaintextKeyring) == "the keyring (PlaintextKeyring) is only a file"
+    assert ring.calls == 0
+
+    def fail():
+        raise RuntimeError("secret")
+
+    assert keys.backend_name(find=fail) == "cannot be found (RuntimeError)"
+    gone = threading.Event()
+    assert keys.backend_name(find=lambda: gone.wait(20), patience=0.05) == "does not say within 0.05 s what it is"
+    gone.set()

@@ -55,6 +55,24 @@ def test_version(run):
     assert re.search(r"^awscrt \d", long, re.MULTILINE)
 
 
+def test_what_support_needs_and_no_secret(run, config, isolated):
+    secrets = {
+        "AWS_SECRET_ACCESS_KEY": "s3cr3t",
+        "HTTPS_PROXY": "http://ana:s3cr3t@proxy",
+        "S3PULL_EXTERNAL_ID": "s3cr3t",
+    }
+    run("share", "add", "acme", "--bucket", "acme-exports", "--external-id", "s3cr3t")
+    long = run("-v", "--version", env=secrets).out
+    assert "s3cr3t" not in long
+    assert f"configuration: {config} (1 share)\n" in long
+    assert re.search(rf"^cache: {re.escape(str(isolated))}", long, re.MULTILINE)
+    assert "keyring: no keyring is available\n" in long
+    assert "variables that are set: " in long
+    assert set(secrets) < set(re.findall(r"\w+", long))
+    config.write_text("[[[")
+    assert f"configuration: {config} (cannot be read: " in run("-v", "--version").out
+
+
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
 def test_every_help_fits_and_says_what_each_thing_is(run, path):
     ran = run(*path, "--help")

@@ -39,7 +39,7 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(file.fileno())
             now = os.fstat(file.fileno()).st_mtime
-        temporary.replace(path)
+        _rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -58,6 +58,19 @@ def remove_unfinished(folder: Path, *, before: float = math.inf, of: str | None 
                 with contextlib.suppress(OSError):
                     if path.lstat().st_mtime < before:
                         path.unlink()
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Windows: somebody who reads `new` just now keeps it from being replaced, for a moment."""
+    for pause in (0.01, 0.05, 0.2, 0.5):
+        try:
+            old.replace(new)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+            time.sleep(pause)
+    old.replace(new)
 
 
 def read_private(path: Path, most: int) -> bytes:

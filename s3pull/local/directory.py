@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.errors import NameRefused
-from s3pull.local.oserrors import name_error
+from s3pull.local.oserrors import in_use_error, name_error
+from s3pull.local.windows import in_use, patiently
 
 if TYPE_CHECKING:
     from s3pull.local.tree import Tree
@@ -121,23 +122,27 @@ class Directory:
     def rename(self, old: str, new: str) -> bool:
         """Put `old` at `new`, replacing a file or link there in one step. False where there is no `old`."""
         try:
-            os.replace(self.at(old), self.at(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            patiently(lambda: os.replace(self.at(old), self.at(new), src_dir_fd=self.fd, dst_dir_fd=self.fd))
         except FileNotFoundError:
             return False
         except OSError as error:
             found = self.stat(new)
             if found is not None and found.kind == DIRECTORY:
                 raise NameRefused(f"cannot write {self.path(new)!r}: a folder stands there") from error
+            if in_use(error, stands=found is not None):
+                raise in_use_error(f"cannot replace {self.path(new)!r}") from error
             raise name_error(error, f"cannot rename to {self.path(new)!r}") from error
         return True
 
     def unlink(self, name: str) -> bool:
         """Remove the file `name`; False where there is none."""
         try:
-            os.unlink(self.at(name), dir_fd=self.fd)
+            patiently(lambda: os.unlink(self.at(name), dir_fd=self.fd))
         except FileNotFoundError:
             return False
         except OSError as error:
+            if in_use(error):
+                raise in_use_error(f"cannot remove {self.path(name)!r}") from error
             raise name_error(error, f"cannot remove {self.path(name)!r}") from error
         return True
 

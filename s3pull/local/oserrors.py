@@ -5,7 +5,7 @@ Pure: an exception comes in, an error of `s3pull.errors` goes out. Nothing is re
 | errno                                             | error       | the run |
 |---------------------------------------------------|-------------|---------|
 | ENAMETOOLONG EISDIR ENOTDIR ENOTEMPTY EEXIST ELOOP EILSEQ EINVAL, while naming something | NameRefused | goes on |
-| EFBIG                                             | ObjectError | goes on |
+| EFBIG; a file in use on Windows                   | ObjectError | goes on |
 | anything else                                     | DiskError   | stops   |
 """
 
@@ -54,6 +54,14 @@ def name_error(error: OSError, what: str) -> S3pullError:
     """The error of creating, opening, renaming or looking at something by its name."""
     why = _NAMES.get(error.errno or 0)
     return NameRefused(f"{what}: {why}") if why is not None else data_error(error, what)
+
+
+def in_use_error(what: str) -> ObjectError:
+    """The error of a file that another program will not let go of (see `windows`): the run goes on without it."""
+    return ObjectError(
+        f"{what}: another program has it open, or it is read-only",
+        hint="close it there; the next run goes on from here",
+    )
 
 
 def _text(error: OSError) -> str:

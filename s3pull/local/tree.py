@@ -25,6 +25,7 @@ from s3pull.local.directory import LINK_TAGS, NOFOLLOW, OPEN_DIRECTORY, SYMLINK,
 from s3pull.local.durability import sync_directory
 from s3pull.local.names import OWN_PREFIX
 from s3pull.local.oserrors import data_error, name_error
+from s3pull.local.windows import extended
 
 #: open directories that are kept for the next file
 _KEPT = 128
@@ -291,5 +292,4 @@ def _long_path(path: str) -> str:
     """Windows: lift the limit of 260 characters. Elsewhere (tests of the path form) as it is."""
     if os.name != "nt":
         return path
-    full = str(Path(path).absolute())
-    return full if full.startswith("\\\\") else "\\\\?\\" + full
+    return extended(str(Path(path).absolute()))

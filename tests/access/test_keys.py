@@ -322,3 +322,14 @@ def test_which_keyring_it_would_be_is_told_without_asking_it():
     gone = threading.Event()
     assert keys.backend_name(find=lambda: gone.wait(20), patience=0.05) == "does not say within 0.05 s what it is"
     gone.set()
+
+
+def test_what_is_kept_fits_into_the_windows_credential_manager(tmp_path):
+    """CRED_MAX_CREDENTIAL_BLOB_SIZE is 5 * 512 bytes, and Python's keyring hands text over as UTF-16."""
+
+    class CredentialManager(Ring):
+        def set_password(self, service, username, password):
+            assert len(password.encode("utf-16-le")) <= 2560
+            super().set_password(service, username, password)
+
+    assert len(fetch(tmp_path, CredentialManager()).value) == 32

@@ -23,18 +23,40 @@ _COMMANDS: dict[str, str | None] = {
     "dir": "ls",
     "list": "ls",
     "lsf": "ls -r",
+    "lsd": "ls",
+    "lsl": "ls -r -l",
+    "lsjson": "ls -r --json",
+    "tree": "ls -r",
+    "list-objects": "ls -r",
+    "list-objects-v2": "ls -r",
     "du": "ls -r --summarize",
+    "size": "ls -r --summarize",
+    "stat": "ls -l",
+    "head": "ls -l",
+    "head-object": "ls -l",
+    "get-object": "get",
+    "md5sum": "lock",
+    "sha1sum": "lock",
+    "hashsum": "lock",
     "configure": "share add",
     "config": "share add",
     "assume": "login",
     "check": "verify",
     "whoami": "status",
+    "get-caller-identity": "status",
+    "assume-role": "login",
+    "version": "--version",
+    "help": "--help",
     **dict.fromkeys(
         ("put", "upload", "mv", "move", "rm", "delete", "del", "purge", "mb", "rb", "mkdir", "rmdir", "touch", "rcat",
-         "presign", "website", "restore")
+         "presign", "website", "restore", "put-object", "delete-object", "delete-objects", "bisync", "cleanup",
+         "rmdirs", "copy-object", "restore-object")
     ),
 }  # fmt: skip
-_TOOLS = frozenset({"s3", "s3api", "aws"})
+_TOOLS = frozenset({"s3", "s3api", "sts", "aws", "s5cmd", "rclone", "gsutil"})
+_WRITES = "s3pull only downloads: nothing is ever written to S3"
+_PRIVATE_CA = "for a private CA set AWS_CA_BUNDLE; certificates are always checked"
+_NOTHING = "nothing to say"
 
 #: options elsewhere -> what to do here
 _OPTIONS = {
@@ -43,14 +65,28 @@ _OPTIONS = {
     "--unsigned": "--anonymous",
     "--dryrun": "--dry-run",
     "--only-show-errors": "--quiet",
-    "--no-verify-ssl": "for a private CA set AWS_CA_BUNDLE; certificates are always checked",
-    "--insecure": "for a private CA set AWS_CA_BUNDLE; certificates are always checked",
+    "--no-verify-ssl": _PRIVATE_CA,
+    "--insecure": _PRIVATE_CA,
+    "--no-check-certificate": _PRIVATE_CA,
     "--ca-bundle": "set AWS_CA_BUNDLE",
+    "--ca-cert": "set AWS_CA_BUNDLE",
+    "--debug": "--verbose",
+    "--log-level": "--verbose",
+    "--stats": "--progress",
+    "--human-readable": "--long",
+    "--output": "--json",
+    "--no-check-bucket": f"{_NOTHING}: buckets are never made",
+    "--s3-no-check-bucket": f"{_NOTHING}: buckets are never made",
     "--source-region": "--region",
     "--endpoint": "--endpoint-url",
     "--concurrency": "--jobs N",
     "--numworkers": "--jobs N",
     "--transfers": "--jobs N",
+    "--checkers": "--jobs N",
+    "--multi-thread-streams": f"{_NOTHING}: large objects come over several connections",
+    "--part-size": f"{_NOTHING}: large objects come over several connections",
+    "--fast-list": f"{_NOTHING}: long listings are read by several streams",
+    "--page-size": f"{_NOTHING}: pages have 1,000 keys",
     "--bwlimit": "--limit-rate RATE",
     "--max-bandwidth": "--limit-rate RATE",
     "--no-progress-bar": "--no-progress",
@@ -60,10 +96,37 @@ _OPTIONS = {
     "--serial-number": "--mfa-serial ARN",
     "--force": "--overwrite",
     "--no-overwrite": "--no-clobber",
-    "--resume": "nothing to say: a download that was cut off goes on by itself",
-    "--continue": "nothing to say: a download that was cut off goes on by itself",
-    "--exact-timestamps": "nothing to say: objects are told apart by ETag, not by time",
-    "--size-only": "nothing to say: objects are told apart by ETag, not by size",
+    "--ignore-existing": "--no-clobber",
+    "--files-from": "--from-file LIST",
+    "--filter": "--include PATTERN, --exclude PATTERN",
+    "--delete-before": "--delete",
+    "--delete-after": "--delete",
+    "--delete-during": "--delete",
+    "--max-duration": "--deadline SPAN",
+    "--retries": f"{_NOTHING}: what can be tried again is, for a while",
+    "--retry-count": f"{_NOTHING}: what can be tried again is, for a while",
+    "--low-level-retries": f"{_NOTHING}: what can be tried again is, for a while",
+    "--resume": f"{_NOTHING}: a download that was cut off goes on by itself",
+    "--continue": f"{_NOTHING}: a download that was cut off goes on by itself",
+    **dict.fromkeys(
+        ("--exact-timestamps", "--if-source-newer", "--update", "--ignore-times", "--modify-window"),
+        f"{_NOTHING}: objects are told apart by ETag, not by time",
+    ),
+    **dict.fromkeys(
+        ("--size-only", "--if-size-differ", "--checksum"), f"{_NOTHING}: objects are told apart by ETag, not by size"
+    ),
+    **dict.fromkeys(
+        (
+            "--acl",
+            "--sse",
+            "--storage-class",
+            "--content-type",
+            "--cache-control",
+            "--metadata",
+            "--metadata-directive",
+        ),
+        _WRITES,
+    ),
 }
 _WITH_SYNC = frozenset({"cp", "copy"})
 
@@ -91,20 +154,45 @@ def _here(name: str, args: Sequence[str], known: Iterable[str]) -> str:
         return _line("s3pull", name, *_kept(args))
     command = _COMMANDS.get(name, "")
     if command is None:
-        return "s3pull only downloads: nothing is ever written to S3"
+        return _WRITES
     if not command:
         return "s3pull --help lists the commands"
+    args = _without_api_form(args)
     places = [arg for arg in args if not arg.startswith("-")]
     if command == "get" and len(places) > 1 and places[-1].startswith("s3://"):
-        return "s3pull only downloads: nothing is ever written to S3"
+        return _WRITES
     kept = _kept(args)
     if name in _WITH_SYNC and "--recursive" in args and places and not places[0].endswith("/"):
         kept = [arg + "/" if arg == places[0] else arg for arg in kept]
     return _line("s3pull", *command.split(), *kept)
 
 
+def _without_api_form(args: Sequence[str]) -> Sequence[str]:
+    """`--bucket b --key k` of `aws s3api` as a source."""
+    given = dict(pairwise(args))
+    bucket = given.get("--bucket")
+    if bucket is None:
+        return args
+    key = given.get("--key", given.get("--prefix", ""))
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word in ("--bucket", "--key", "--prefix"):
+            next(words, None)
+        else:
+            rest.append(word)
+    return [f"s3://{bucket}/{key}", *rest]
+
+
 def _kept(args: Sequence[str]) -> list[str]:
-    return [arg for arg in args if arg != "--recursive"]
+    """`args` with the names that options have here; what needs no option here is left out, what is unknown stays."""
+    kept = []
+    for before, arg in zip(["", *args], args, strict=False):
+        ours = _OPTIONS.get(arg, arg)
+        if arg == "--recursive" or (before == "--request-payer" and arg == "requester"):
+            continue
+        kept.append(ours.split()[0] if ours.startswith("--") else arg)
+    return kept
 
 
 def _line(*words: str) -> str:
@@ -129,7 +217,9 @@ def wrong_option(name: str, known: Iterable[str], command: str) -> UsageError:
     known = [option for option in known if option.startswith("--")]
     there = _OPTIONS.get(name)
     close = get_close_matches(name, known, n=1)
-    if there is not None and (not there.startswith("--") or there.split()[0] in known):
+    if there is not None and there.startswith("--") and command == "s3pull":
+        hint = f"here it is {there}, after the command"
+    elif there is not None and (not there.startswith("--") or there.split()[0] in known):
         hint = there if not there.startswith("--") else f"here it is {there}"
     elif close:
         hint = f"did you mean {close[0]}?"

@@ -38,6 +38,8 @@ ORDER = "s3pull.order"
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _WIDEST_NAME = 30
+#: panels whose names end so come last in the help: who is new has no need of them
+ADVANCED = ", advanced"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -313,7 +315,7 @@ def write_help(command: Any, ctx: Any, formatter: Any, commands: Iterable[tuple[
         else:
             panel = getattr(param, "rich_help_panel", None) or "Options"
             panels.setdefault(panel, []).append((option_names(param), param.help or ""))
-    for panel, rows in panels.items():
+    for panel, rows in sorted(panels.items(), key=lambda named: named[0].endswith(ADVANCED)):
         with formatter.section(panel):
             formatter.write_dl(rows, col_max=_WIDEST_NAME)
     command.format_epilog(ctx, formatter)

@@ -20,10 +20,10 @@ from s3pull.access.options import ACCESS_OPTIONS, ADVANCED, MAIN
 from s3pull.cli.app import app
 from s3pull.cli.command import option_names, placeholder, usage_line
 from s3pull.cli.completions import tree
-from s3pull.cli.options import FILTERS, OUTPUT, TRANSFER
+from s3pull.cli.options import FILTERS, OUTPUT, TRANSFER, TRANSFER_ADVANCED
 
 #: panels whose options mean the same wherever they are: they are explained once
-_SHARED = (MAIN, FILTERS, TRANSFER, OUTPUT, ADVANCED)
+_SHARED = (MAIN, FILTERS, TRANSFER, OUTPUT, TRANSFER_ADVANCED, ADVANCED)
 
 #: what each exit code means, as in the README
 EXITS = {

@@ -18,6 +18,7 @@ import typer
 from s3pull.cli.command import ORDER, Choice, Parameter
 
 TRANSFER = "Transfer"
+TRANSFER_ADVANCED = f"{TRANSFER}, advanced"
 FILTERS = "Filters"
 OUTPUT = "Output"
 
@@ -182,20 +183,20 @@ class TransferChoice(Choice):
         bool,
         typer.Option(
             "--encode-names", help="Percent-encode what a file name here cannot hold, instead of refusing it.",
-            rich_help_panel=TRANSFER,
+            rich_help_panel=TRANSFER_ADVANCED,
         ),
     ] = False  # fmt: skip
     fail_fast: Annotated[
         bool,
         typer.Option(
-            "--fail-fast", help="Stop at the first object that fails.", rich_help_panel=TRANSFER
+            "--fail-fast", help="Stop at the first object that fails.", rich_help_panel=TRANSFER_ADVANCED
         ),
     ] = False  # fmt: skip
     durable: Annotated[
         bool,
         typer.Option(
             "--durable/--no-durable", help="Sync files to the disk before they get their names (default: yes).",
-            rich_help_panel=TRANSFER,
+            rich_help_panel=TRANSFER_ADVANCED,
         ),
     ] = True  # fmt: skip
 

@@ -92,6 +92,15 @@ def test_every_help_fits_and_says_what_each_thing_is(run, path):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_what_is_advanced_comes_last(run, path):
+    panels = re.findall(r"^(\w[^\n]*):$", run(*path, "--help").out, re.MULTILINE)
+    advanced = [panel.endswith(", advanced") for panel in panels]
+    assert advanced == sorted(advanced)
+    if path in (("get",), ("sync",)):
+        assert panels[-2:] == ["Transfer, advanced", "Access, advanced"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
 def test_help_loads_nothing_heavy(path):
     code = (
         "import sys; from s3pull.cli.app import main\n"

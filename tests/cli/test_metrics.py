@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from s3pull.cli.manual import EXITS
 from s3pull.cli.metrics import page
 from s3pull.events import Summary
 from tests.fakes import at, faults
@@ -161,3 +164,11 @@ def test_another_mirrors_success_is_not_ours():
 @pytest.mark.parametrize("before", ["", "nonsense", 's3pull_sync_last_success_timestamp_seconds{source="acme:"} x\n'])
 def test_what_stood_there_may_be_anything(before):
     assert read(page(Summary(), 3, 1.0, LABELS, before=before))["exit_code"] == 3
+
+
+def test_the_page_for_operators_knows_every_metric_and_every_exit_code():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"^# TYPE (\w+) gauge", page(Summary(), 0, 1.0, LABELS), re.MULTILINE))
+    assert written == set(re.findall(r"^\| `(s3pull_sync_\w+)", text, re.MULTILINE))
+    codes = {code for row in re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE) for code in row.split(", ")}
+    assert codes == {code for row in EXITS for code in row.split(", ")} - {"130", "141"}

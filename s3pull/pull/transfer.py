@@ -163,6 +163,11 @@ class Transfer:
         """End the run soon: sockets are shut, part files stay."""
         self.crew.stop(error)
 
+    def stop_if_told(self) -> None:
+        """Raise what stopped the crew (a deadline, a receipt that could not be written), between two steps."""
+        if self.crew.stopping and self.crew.error is not None:
+            raise self.crew.error
+
     @contextmanager
     def deadline(self, seconds: float | None, error: S3pullError) -> Iterator[None]:
         """`stop` with `error` when `seconds` have passed, unless the block was left before. None: never."""

@@ -19,6 +19,7 @@ from s3pull.cli import itself, timetable
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
 from s3pull.errors import UsageError
+from s3pull.pull.shards import parse_shard
 
 if TYPE_CHECKING:
     from s3pull.pull.source import SourceSpec
@@ -122,6 +123,11 @@ class RunChoice(Choice):
         ),
         _file,
     ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Only part I (from 0) of N.", rich_help_panel=RUN),
+        _as_typed(parse_shard),
+    ] = None
     jobs: Annotated[
         str | None,
         typer.Option("--jobs", metavar="N", help="Connections at most.", rich_help_panel=RUN),
@@ -157,11 +163,9 @@ class RunChoice(Choice):
 
     def words(self) -> list[str]:
         """As options of sync. Raises UsageError where they contradict each other, as sync would."""
-        from s3pull.pull.guard import check_options
+        from s3pull.pull.guard import EXCLUSIVE, check_options
 
-        check_options(
-            delete=self.delete, max_delete=self.max_delete, publish=self.publish, keep=self.keep, grace=self.grace
-        )
+        check_options(**{name: getattr(self, name) for name in EXCLUSIVE})
         found: list[str] = []
         for one in fields(self):
             value, name = getattr(self, one.name), one.name.replace("_", "-")

@@ -19,6 +19,7 @@ from s3pull.cli.options import (
     span,
 )
 from s3pull.errors import UsageError
+from s3pull.pull.shards import Shard, parse_shard
 
 if TYPE_CHECKING:
     from s3pull.cli.render import Output
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 app = new_app()
 _GRACE = 900.0
 PUBLISH = "Publish"
+FAR = "Several processes or machines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,14 @@ class SyncChoice(Choice):
         ),
         span,
     ] = None  # fmt: skip
+    shard: Annotated[
+        Shard | None,
+        typer.Option(
+            "--shard", metavar="I/N", help="Only part I (from 0) of N; N processes, anywhere, share DEST at once.",
+            rich_help_panel=FAR,
+        ),
+        parse_shard,
+    ] = None  # fmt: skip
 
 
 @command(app)
@@ -111,18 +121,17 @@ def sync(
       s3pull sync acme: mirror/ -q --deadline 50m      from cron; see s3pull schedule
       s3pull sync acme: data/ --publish                whole releases: read data/current
       s3pull sync --locked july.jsonl mirror/          exactly what s3pull lock wrote down
+      s3pull sync acme: /shared/m/ --shard 0/4         a quarter of it; 1/4, 2/4 and 3/4 elsewhere
     """
     from s3pull.cli.metrics import metered
     from s3pull.cli.render import Output
     from s3pull.cli.running import accounted
     from s3pull.pull.dest import mirror_dest
     from s3pull.pull.globs import Filters
-    from s3pull.pull.guard import check_options
+    from s3pull.pull.guard import EXCLUSIVE, check_options
     from s3pull.pull.opening import open_source
 
-    check_options(
-        delete=sync.delete, max_delete=sync.max_delete, publish=sync.publish, keep=sync.keep, grace=sync.grace
-    )
+    check_options(**{name: getattr(sync, name) for name in EXCLUSIVE})
     manifest = _manifest(sync.locked)
     rules, limit = Filters(filters.rules), _limit(sync.max_delete)
     source, dest = _places(source, dest, manifest)
@@ -173,6 +182,7 @@ def _run(
         locked=manifest,
         jobs=transfer.jobs or MOST_CONNECTIONS,
         payer=payer(opened.access),
+        shard=sync.shard,
     )
     voice = Voice(out.event, out.preflight, out.say, out.note, every=bool(out.verbose))
     return conclude(Sync(order, opened.store, voice), opened, out)

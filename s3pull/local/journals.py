@@ -1,8 +1,9 @@
 """What processes that do not hold a destination did in it: a journal each, which the holder turns into receipts.
 
-A journal is text, appended to: a line with the source it belongs to, a line for each file that is whole, and a last
-line when its writer ended in good order. What is torn is left out. Journals are hints: what one says of a file counts
-only if the file still looks like that.
+A journal is text, appended to: a line with the source it belongs to, lines with the files that its writer is about to
+make, a line for each file that is whole, and a last line when the writer ended in good order. What is torn is left out.
+Journals are hints: what one says of a file counts only if the file still looks like that. One that says nothing is
+taken away by its writer.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from s3pull.errors import S3pullError
 from s3pull.local import owner
 from s3pull.local.directory import LAST_NS, FileStat
 from s3pull.local.durability import sync_file
-from s3pull.local.mirror import Mirror, State
+from s3pull.local.mirror import UNPROVEN, Mirror, State
 from s3pull.local.names import local_path
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State as OwnerState
@@ -26,17 +28,20 @@ from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
 
 if TYPE_CHECKING:
-    from s3pull.local.receipts import Receipts
+    from s3pull.local.receipts import Expected, Receipts
 
 _PREFIX = "journal-"
 _END = "end"
 _SCHEMA = 1
+_EXPECT = "expect"
+_PAGE = 1000
 
 
 class Journal:
     """One process's journal; any thread may write. Receipts' keys are whole ones here, not relative to a root.
 
     The file is made when there is something to say: a process that does nothing may do it where nothing can be written.
+    `open` makes it before, so that others see somebody at work.
     """
 
     def __init__(self, state: State, bucket: str, endpoint: str) -> None:
@@ -44,28 +49,53 @@ class Journal:
         self._name = _PREFIX + owner.part_name()
         self._head = {"schema": _SCHEMA, "bucket": bucket, "endpoint": endpoint}
         self._fd: int | None = None
+        self._said = False
         self._lock = threading.Lock()
 
     def write(self, receipt: Receipt) -> None:
         """A file is whole and durable. Raises DiskError."""
         with self._lock:
-            if self._fd is None:
-                self._fd = self._directory.append(self._name)
-                self._put(self._fd, self._head)
-            self._put(self._fd, list(receipt))
+            self._put(self._opened(), list(receipt))
+
+    def expect(self, files: Iterable[Expected]) -> None:
+        """Note, durably, which files are about to be made. Raises DiskError."""
+        left = iter(files)
+        while page := list(islice(left, _PAGE)):
+            with self._lock:
+                self._put(self._opened(), *({_EXPECT: file[:4]} for file in page))
+        if self._said and self._fd is not None:
+            sync_file(self._fd, self._directory.path(self._name))
+
+    def open(self) -> None:
+        """Make the file. Raises DiskError."""
+        with self._lock:
+            self._opened()
+            self._said = False
 
     def close(self) -> None:
-        """Write the last line. Raises DiskError."""
+        """Write the last line, or take the journal away if it says nothing. Raises DiskError."""
         if self._fd is None:
             return
         try:
-            self._put(self._fd, _END)
-            sync_file(self._fd, self._directory.path(self._name))
+            if self._said:
+                self._put(self._fd, _END)
+                sync_file(self._fd, self._directory.path(self._name))
         finally:
             os.close(self._fd)
+            self._fd = None
+        if not self._said:
+            self._directory.unlink(self._name)
 
-    def _put(self, fd: int, record: object) -> None:
-        line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+    def _opened(self) -> int:
+        """The file, for something to say. The lock is held."""
+        if self._fd is None:
+            self._fd = self._directory.append(self._name)
+            self._put(self._fd, self._head)
+        self._said = True
+        return self._fd
+
+    def _put(self, fd: int, *records: object) -> None:
+        line = b"".join(json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n" for record in records)
         try:
             if os.write(fd, line) != len(line):
                 os.write(fd, b"\n")  # torn by a full disk: the next line is whole again
@@ -73,18 +103,20 @@ class Journal:
             raise data_error(error, f"cannot write {self._directory.path(self._name)!r}") from error
 
 
-def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:
-    """Turn journals of the same source into receipts; how many. Only the holder of the destination calls this.
+def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts, *, keep: bool = False) -> int:
+    """Turn journals of the same source into receipts; how many. Only the holder of the destination calls this, or, with
+    `keep`, whoever has receipts of his own: then no journal is removed.
 
     | the file now                | the receipt that is there | the journal's |
     |-----------------------------|---------------------------|---------------|
     | is not as the journal says  |                           | is left out |
     | is not where the mirror would have put it |             | is left out |
-    | is as the journal says      | is none, or of another look | is taken |
+    | is as the journal says      | is none, of another look, or unproven | is taken |
     | is as the journal says      | of the same look, same ETag | is left out |
     | is as the journal says      | of the same look, another ETag | neither is believed |
 
-    A journal whose writer has ended is then removed, whatever source it was of.
+    Files that its writer was about to make, and that have no receipt then, are expected still (see `expected`). A
+    journal whose writer has ended is then removed, whatever source it was of.
     """
     count = 0
     for name in state.directory.names(_PREFIX):
@@ -95,10 +127,32 @@ def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts) -> int:
         for receipt in _receipts(text, mirror):
             count += _take(receipt, tree, receipts, mirror.encode_names)
         receipts.flush()
-        ended = text.endswith(f'"{_END}"\n'.encode())
-        if ended or _abandoned(state, name, owner.state(facts.token)):
+        if keep:
+            continue
+        missing = [file for file in _expected(text, mirror) if receipts.find(file.key) is None]
+        if missing:
+            receipts.expect(missing)
+        if _ended(text) or _abandoned(state, name, owner.state(facts.token)):
             state.directory.unlink(name)
     return count
+
+
+def at_work(state: State) -> bool | None:
+    """Whether some journal's writer has not ended; None where there is no journal at all."""
+    found: bool | None = None
+    for name in state.directory.names(_PREFIX):
+        facts = owner.parse(name.removeprefix(_PREFIX))
+        text = _text(state, name) if facts is not None else None
+        if facts is None or text is None:
+            continue
+        if not _ended(text) and not _abandoned(state, name, owner.state(facts.token)):
+            return True
+        found = False
+    return found
+
+
+def _ended(text: bytes) -> bool:
+    return text.endswith(f'"{_END}"\n'.encode())
 
 
 def _take(receipt: Receipt, tree: Tree, receipts: Receipts, encode: bool) -> bool:
@@ -114,9 +168,10 @@ def _take(receipt: Receipt, tree: Tree, receipts: Receipts, encode: bool) -> boo
         return False
     before = receipts.find(receipt.key)
     if before is not None and _looks_so(found, before):
-        if before.etag != receipt.etag:
+        if before.etag not in (receipt.etag, UNPROVEN):
             receipts.drop([receipt.key])
-        return False
+        if before.etag != UNPROVEN:
+            return False
     receipts.record(receipt)
     return True
 
@@ -146,16 +201,31 @@ def _text(state: State, name: str) -> bytes | None:
         raise data_error(error, f"cannot read {state.directory.path(name)!r}") from error
 
 
-def _receipts(text: bytes, mirror: Mirror) -> Iterator[Receipt]:
-    """The receipts of a journal that are of a mirror's source, with keys relative to its root."""
+def _lines(text: bytes, mirror: Mirror) -> Iterator[object]:
+    """What a journal of a mirror's bucket says, its head apart."""
     lines = text.split(b"\n")[:-1]
     header = _parsed(lines[0]) if lines else None
     if not isinstance(header, dict) or header.get("schema") != _SCHEMA:
         return
     if (header.get("bucket"), header.get("endpoint")) != (mirror.bucket, mirror.endpoint):
         return
-    for line in lines[1:]:
-        said = _parsed(line)
+    yield from map(_parsed, lines[1:])
+
+
+def _expected(text: bytes, mirror: Mirror) -> Iterator[Expected]:
+    """The files of a mirror's source that a journal says will be made, with keys relative to its root."""
+    from s3pull.local.receipts import Expected  # SQLite, which most runs do not need
+
+    for said in _lines(text, mirror):
+        match said:
+            case {"expect": [str(key), str(path), int(size), int() | float() | None as modified]}:
+                if key.startswith(mirror.root):
+                    yield Expected(key[len(mirror.root) :], path, size, modified)
+
+
+def _receipts(text: bytes, mirror: Mirror) -> Iterator[Receipt]:
+    """The receipts of a journal that are of a mirror's source, with keys relative to its root."""
+    for said in _lines(text, mirror):
         if not isinstance(said, list):
             continue
         try:

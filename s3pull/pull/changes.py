@@ -7,7 +7,7 @@ memory, and is complete before the first byte is fetched. Rows come back in the 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -132,6 +132,12 @@ class Changes:
         rows = [(key,) for key in keys]
         self._db.executemany("DELETE FROM wanted WHERE key = ?", rows)
         self._db.executemany("DELETE FROM gone WHERE key = ? AND moved", rows)
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Only those of these keys are wanted."""
+        self._flush()
+        self._db.create_function("wanted", 1, wanted, deterministic=True)
+        self._db.execute("DELETE FROM wanted WHERE NOT wanted(key)")
 
     def wants(self, key: str) -> bool:
         """Whether the object at `key` is wanted."""

@@ -67,14 +67,16 @@ def compare(
     scope: Scope | None = None,
     path_of: Callable[[str], str | None] | None = None,
     on_same: Same | None = None,
+    mine: Scope | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Found:
     """Note every difference in `changes` and count the rest.
 
     `root` is cut off from keys; others than those below it are left out. `belongs` says which of them the source means,
     `scope` which of those the filters let in. `path_of` gives a key's path anew, where names are encoded otherwise than
-    when the receipts were written; None: it has no such path, and keeps the one that it has. Raises Disordered, what
-    the listing raises, DiskError.
+    when the receipts were written; None: it has no such path, and keeps the one that it has. `mine` says which are
+    taken by this process, where others share the source: theirs are not looked at or counted, but their new names are
+    noted all the same (`survey` needs them, and drops them). Raises Disordered, what the listing raises, DiskError.
     """
     counts = Found()
     cut = len(root)
@@ -99,9 +101,13 @@ def compare(
             while receipt is not None and receipt.key < key:
                 _lost(receipt, belongs, scope, changes, counts)
                 receipt = next(briefs, None)
+            ours = mine is None or mine(key)
             if receipt is None or receipt.key != key:
-                counts.wanted += 1
+                counts.wanted += ours
                 changes.want(Wanted.of(key, found))
+                continue
+            if not ours:
+                receipt = next(briefs, None)
                 continue
             counts.known += 1
             path = receipt.path if path_of is None else path_of(key) or receipt.path

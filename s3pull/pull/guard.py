@@ -29,8 +29,35 @@ def parse_limit(text: str) -> Limit:
     return Limit(files=int(match[1])) if match[1] is not None else Limit(percent=float(match[2]))
 
 
-def check_options(*, delete: bool, max_delete: object, publish: bool, keep: object, grace: object) -> None:
+#: options of `sync` that do not all go together: what `check_options` looks at
+EXCLUSIVE = ("delete", "max_delete", "publish", "keep", "grace", "wait", "shard")
+
+
+def check_options(
+    *,
+    delete: bool,
+    max_delete: object,
+    publish: bool,
+    keep: object,
+    grace: object,
+    wait: object = None,
+    shard: object = None,
+) -> None:
     """Raise UsageError where options contradict each other; None is what was not given."""
+    if shard is not None and delete:
+        raise UsageError(
+            "--delete does not go with --shard: one part does not know what the whole lacks",
+            hint="when all shards are done, run it once without --shard: that lists, deletes and fetches nothing",
+        )
+    if shard is not None and publish:
+        raise UsageError(
+            "--publish does not go with --shard: a release is published whole or not at all",
+            hint="fetch shards into a plain folder, or publish with one process",
+        )
+    if shard is not None and wait:
+        raise UsageError(
+            "--wait does not go with --shard: shards hold nothing that others wait for", hint="leave --wait out"
+        )
     if max_delete is not None and not delete:
         raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")
     if not publish and (keep is not None or grace is not None):

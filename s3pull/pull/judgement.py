@@ -77,6 +77,7 @@ class Judgement:
                 scope=self._order.filters.wants if self._order.filters else None,
                 path_of=self._path_of if renamed else None,
                 on_same=self._tell_same if self._voice.every else None,
+                mine=self._order.shard.has if self._order.shard is not None else None,
                 stopped=lambda: self._transfer.crew.stopping,
             )
 
@@ -154,6 +155,7 @@ class Judgement:
             delete=order.delete,
             refuse=refuse,
             replaces=order.publishing is None,
+            mine=order.shard.has if order.shard is not None else None,
         )
         free = _free(disk)
         gone = [row.size for row in changes.gone()] if order.delete else []

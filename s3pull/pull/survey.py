@@ -50,11 +50,13 @@ def survey(
     delete: bool,
     refuse: Refuse,
     replaces: bool = True,
+    mine: Callable[[str], bool] | None = None,
 ) -> Costs:
     """Name what is new, and refuse what has no name or is archived (`refuse` is told of each, and it is dropped).
 
     `briefs` gives the receipts: their paths are taken. `delete`: files of gone objects will make way. `replaces`: a
-    fetched file frees the space of the one that it replaces.
+    fetched file frees the space of the one that it replaces. `mine`: what other processes take has names, too, with
+    which ours may collide; then it is dropped.
     """
     costs = Costs()
     collisions = _taken(changes, briefs(), look, folds, delete) if changes.unnamed() else None
@@ -65,14 +67,19 @@ def survey(
         path = wanted.path
         if path is None or not wanted.known:  # also one that moves: its new path may be another's
             assert collisions is not None
+            ours = mine is None or mine(wanted.key)
             try:
                 path = _path(wanted, encode)
                 collisions.check(path.rstrip("/"), directory=path.endswith("/"))
             except NameRefused as error:
+                if not ours:  # its own process says so
+                    continue
                 error.key = root + wanted.key
                 refuse(wanted.object(root), None, error)
                 dropped.append(wanted.key)
                 costs.refused += 1
+                continue
+            if not ours:
                 continue
             if path != wanted.key:
                 named.append((path, wanted.key))
@@ -94,6 +101,8 @@ def survey(
         had = wanted.standing if wanted.standing is not None and wanted.standing > 0 and replaces else 0
         costs.room += wanted.size - had
     changes.drop(dropped)
+    if mine is not None:
+        changes.keep(mine)
     changes.name(named)
     return costs
 

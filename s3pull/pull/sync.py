@@ -9,6 +9,9 @@ Law:
    files without receipts: the next run takes them up by their checksums.
 3. Only a file that has a receipt of this source is deleted.
 4. The run lock is held throughout, and looked at again before each deletion and each commit.
+
+A shard is the same for a part of the objects, and several run at once. So it holds no lock, deletes nothing and writes
+into receipts of its own (`local.shadow`); it judges all names, as a whole run would, and fetches its own.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from s3pull.local.mirror import PLAIN, PUBLISH, Beginning, Mirror, State, check_
 from s3pull.local.parts import sweep
 from s3pull.local.receipts import Receipts
 from s3pull.local.runlock import RunLock
+from s3pull.local.shadow import Shadow, shadowed
 from s3pull.local.tree import Tree
 from s3pull.pull.changes import Changes
 from s3pull.pull.deeds import Deeds, part_age
@@ -35,6 +39,7 @@ from s3pull.pull.judgement import Judgement, Pages
 from s3pull.pull.manifest import Manifest
 from s3pull.pull.publish import Publication, Publishing
 from s3pull.pull.puller import Choices
+from s3pull.pull.shards import Shard
 from s3pull.pull.source import SourceSpec
 from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
@@ -45,7 +50,8 @@ class SyncOrder:
     """What to mirror: a parsed source below `prefix` (the share's), into the folder `dest`, under which choices.
 
     `endpoint` is the host of a service that is not AWS, else ''. `deadline` and `wait` are seconds. `locked`: these
-    objects, whatever the source lists. `payer` says who pays, for the preflight.
+    objects, whatever the source lists. `payer` says who pays, for the preflight. `shard`: only these of the objects,
+    and others at the same time; then nothing is deleted or published.
     """
 
     spec: SourceSpec
@@ -64,6 +70,7 @@ class SyncOrder:
     locked: Manifest | None = None
     jobs: int = MOST_CONNECTIONS
     payer: str = ""
+    shard: Shard | None = None
 
 
 class Voice(NamedTuple):
@@ -81,7 +88,7 @@ class Voice(NamedTuple):
 
 class _Place(NamedTuple):
     """The destination, open: its tree, what is kept about it (None: a dry run into nothing) and the run lock (None: a
-    dry run); what it is to mirror, and what it did `before`.
+    dry run, or a shard); what it is to mirror, and what it did `before`. `dry`: nothing is written.
     """
 
     tree: Tree
@@ -89,6 +96,7 @@ class _Place(NamedTuple):
     lock: RunLock | None
     mirror: Mirror
     before: Mirror | None
+    dry: bool
 
     def check(self) -> None:
         """Raise Locked where the run lock is not ours any more."""
@@ -97,7 +105,7 @@ class _Place(NamedTuple):
 
     def note(self) -> None:
         """It is known that there is something to mirror: from now on this is the source's."""
-        if self.state is not None and self.lock is not None and self.before != self.mirror:
+        if self.state is not None and not self.dry and self.before != self.mirror:
             self.state.note(self.mirror)
 
 
@@ -129,7 +137,7 @@ class Sync:
             state = State.open(tree, create=not order.choices.dry_run)
             try:
                 lock = None
-                if state is not None and not order.choices.dry_run:
+                if state is not None and not order.choices.dry_run and order.shard is None:
                     lock = stack.enter_context(
                         RunLock.acquire(
                             state.directory,
@@ -170,7 +178,8 @@ class Sync:
             *(PUBLISH if order.publishing is not None else PLAIN, order.encode_names),
             *(order.locked is not None, order.filters.rules),
         )
-        place = _Place(tree, state, lock, mirror, state.mirror() if state is not None else None)
+        before = state.mirror() if state is not None else None
+        place = _Place(tree, state, lock, mirror, before, order.choices.dry_run)
         if place.before is not None:
             self._check_source(place.before, mirror)
         if order.publishing is None:
@@ -195,9 +204,12 @@ class Sync:
             if before is None and receipts is not None and receipts.count():
                 raise unknown_source(self._order.dest)
             left: set[str] = set()
-            if place.state is not None and receipts is not None and place.lock is not None and before is not None:
+            mine = isinstance(receipts, Shadow)
+            if place.state is not None and receipts is not None and before is not None and (place.lock or mine):
+                journals.merge(place.state, mirror, tree, receipts, keep=mine)
                 left = expected.take(tree, receipts)
-                journals.merge(place.state, mirror, tree, receipts)
+            if isinstance(receipts, Shadow):
+                receipts.report()
             renamed = before is not None and before.encode_names != mirror.encode_names
             found = judgement.compare(pages, tree, receipts, changes, renamed=renamed)
             costs = judgement.judge(found, changes, tree, receipts, disk=tree)
@@ -230,7 +242,13 @@ class Sync:
 
     @contextmanager
     def _receipts(self, place: _Place) -> Iterator[Receipts | None]:
+        """What is known of the files here; None where nothing is, and nothing will be written."""
         dry, state = self._order.choices.dry_run, place.state
+        if self._order.shard is not None:
+            with shadowed(state, place.mirror, place.tree, report=not dry, note=self._voice.note) as shadow:
+                shadow.on_error = self.transfer.stop
+                yield shadow
+            return
         if state is None or (dry and not state.receipts_path().exists()):
             yield None
             return

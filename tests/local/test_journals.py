@@ -5,8 +5,8 @@ import pytest
 
 from s3pull.local import journals, owner
 from s3pull.local.journals import Journal
-from s3pull.local.mirror import Mirror, State
-from s3pull.local.receipts import Receipts
+from s3pull.local.mirror import UNPROVEN, Mirror, State
+from s3pull.local.receipts import Expected, Receipts
 from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
 
@@ -121,3 +121,68 @@ def test_the_journal_of_a_process_that_died_is_read_and_goes(place, tmp_path):
     os.waitpid(pid, 0)
     assert journals.merge(state, MIRROR, tree, receipts) == 1
     assert left(state) == []
+
+
+def test_a_journal_that_says_nothing_goes_with_its_writer(place):
+    _, state, _ = place
+    assert journals.at_work(state) is None
+    journal = Journal(state, "bucket", "")
+    journal.open()
+    assert journals.at_work(state) is True
+    journal.close()
+    assert (left(state), journals.at_work(state)) == ([], None)
+
+
+def test_whoever_ended_is_no_longer_at_work(place, tmp_path):
+    _, state, _ = place
+    ended = Journal(state, "bucket", "")
+    ended.write(receipt_of(tmp_path, "a"))
+    ended.close()
+    assert journals.at_work(state) is False
+    writing = Journal(state, "bucket", "")
+    writing.write(receipt_of(tmp_path, "b"))
+    assert journals.at_work(state) is True
+    writing.close()
+
+
+def test_whoever_died_is_not_at_work(place):
+    _, state, _ = place
+    pid = os.fork()
+    if pid == 0:
+        Journal(state, "bucket", "").open()
+        os._exit(9)
+    os.waitpid(pid, 0)
+    assert journals.at_work(state) is False
+
+
+def test_with_keep_every_journal_stays_for_who_holds_the_destination(place, tmp_path):
+    tree, state, receipts = place
+    journal = Journal(state, "bucket", "")
+    journal.expect([Expected("root/gone", "gone", 4, 1.0)])
+    journal.write(receipt_of(tmp_path, "a"))
+    journal.close()
+    assert journals.merge(state, MIRROR, tree, receipts, keep=True) == 1
+    assert (len(left(state)), list(receipts.expected())) == (1, [])
+
+
+def test_what_was_to_be_made_and_has_no_receipt_is_expected(place, tmp_path):
+    tree, state, receipts = place
+    journal = Journal(state, "bucket", "")
+    expected = [Expected(f"root/{name}", name, 4, 1.0) for name in ("a", "b")]
+    journal.expect([*expected, Expected("elsewhere/c", "c", 4, None)])
+    journal.write(receipt_of(tmp_path, "a"))
+    journal.close()
+    journals.merge(state, MIRROR, tree, receipts)
+    assert list(receipts.expected()) == [Expected("b", "b", 4, 1.0)]
+
+
+def test_a_proven_receipt_is_taken_for_an_unproven_one(place, tmp_path):
+    tree, state, receipts = place
+    said = receipt_of(tmp_path, "a")
+    receipts.record(said._replace(key="a", etag=UNPROVEN))
+    receipts.flush()
+    journal = Journal(state, "bucket", "")
+    journal.write(said)
+    journal.close()
+    assert journals.merge(state, MIRROR, tree, receipts) == 1
+    assert receipts.find("a").etag == "e"

@@ -121,6 +121,7 @@ complete -c s3pull -n '__s3pull_at sync' -l publish -d 'Build each state beside 
 complete -c s3pull -n '__s3pull_at sync' -l keep -x -d 'Releases to keep, at least 2 (default)'
 complete -c s3pull -n '__s3pull_at sync' -l grace -x -d 'Keep a release so long after its successor came (default 15m)'
 complete -c s3pull -n '__s3pull_at sync' -l shard -x -d 'Only part I (from 0) of N; N processes, anywhere, share DEST at once'
+complete -c s3pull -n '__s3pull_at sync' -l dask -x -d 'Let Dask workers that share DEST fetch: tcp://host:8786, or local:N'
 complete -c s3pull -n '__s3pull_at sync' -l include -x -d 'Take what matches; the last match wins. Without a / it is the file\'s name. Repeatable'
 complete -c s3pull -n '__s3pull_at sync' -l exclude -x -d 'Leave out what matches. Repeatable'
 complete -c s3pull -n '__s3pull_at sync' -l jobs -x -d 'Connections at most; found by measuring if not given'

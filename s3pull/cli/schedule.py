@@ -20,6 +20,7 @@ from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
 from s3pull.errors import UsageError
 from s3pull.pull.shards import parse_shard
+from s3pull.pull.workers import parse_workers
 
 if TYPE_CHECKING:
     from s3pull.pull.source import SourceSpec
@@ -127,6 +128,11 @@ class RunChoice(Choice):
         str | None,
         typer.Option("--shard", metavar="I/N", help="Only part I (from 0) of N.", rich_help_panel=RUN),
         _as_typed(parse_shard),
+    ] = None
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", metavar="URL", help="Let Dask workers fetch.", rich_help_panel=RUN),
+        _as_typed(parse_workers),
     ] = None
     jobs: Annotated[
         str | None,

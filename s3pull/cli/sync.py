@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +21,13 @@ from s3pull.cli.options import (
 )
 from s3pull.errors import UsageError
 from s3pull.pull.shards import Shard, parse_shard
+from s3pull.pull.workers import Workers, parse_workers
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from s3pull.cli.render import Output
+    from s3pull.pull.fleet import Carrier, Fleet
     from s3pull.pull.globs import Filters
     from s3pull.pull.guard import Limit
     from s3pull.pull.manifest import Manifest
@@ -94,6 +99,14 @@ class SyncChoice(Choice):
         ),
         parse_shard,
     ] = None  # fmt: skip
+    dask: Annotated[
+        Workers | None,
+        typer.Option(
+            "--dask", metavar="URL", help="Let Dask workers that share DEST fetch: tcp://host:8786, or local:N.",
+            rich_help_panel=FAR,
+        ),
+        parse_workers,
+    ] = None  # fmt: skip
 
 
 @command(app)
@@ -122,6 +135,7 @@ def sync(
       s3pull sync acme: data/ --publish                whole releases: read data/current
       s3pull sync --locked july.jsonl mirror/          exactly what s3pull lock wrote down
       s3pull sync acme: /shared/m/ --shard 0/4         a quarter of it; 1/4, 2/4 and 3/4 elsewhere
+      s3pull sync acme: /shared/m/ --dask tcp://h:8786 by the workers of a Dask cluster
     """
     from s3pull.cli.metrics import metered
     from s3pull.cli.render import Output
@@ -132,6 +146,8 @@ def sync(
     from s3pull.pull.opening import open_source
 
     check_options(**{name: getattr(sync, name) for name in EXCLUSIVE})
+    if sync.dask is not None:
+        _check_sent(access)
     manifest = _manifest(sync.locked)
     rules, limit = Filters(filters.rules), _limit(sync.max_delete)
     source, dest = _places(source, dest, manifest)
@@ -140,9 +156,11 @@ def sync(
     with (
         metered(sync.metrics if not sync.dry_run else None, source, folder, out),
         accounted(access, source, out),
+        _carrier(sync, out) as carrier,
         open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
     ):
-        return _run(opened, folder, sync, rules, limit, transfer, manifest, out)
+        fleet = _fleet(carrier, opened, folder, access, transfer, sync) if carrier is not None else None
+        return _run(opened, folder, sync, rules, limit, transfer, manifest, fleet, out)
 
 
 def _run(
@@ -153,6 +171,7 @@ def _run(
     limit: Limit | None,
     transfer: TransferChoice,
     manifest: Manifest | None,
+    fleet: Fleet | None,
     out: Output,
 ) -> int:
     from s3pull.cli.running import choices, conclude
@@ -183,9 +202,59 @@ def _run(
         jobs=transfer.jobs or MOST_CONNECTIONS,
         payer=payer(opened.access),
         shard=sync.shard,
+        fleet=fleet,
     )
     voice = Voice(out.event, out.preflight, out.say, out.note, every=bool(out.verbose))
     return conclude(Sync(order, opened.store, voice), opened, out)
+
+
+def _check_sent(access: AccessChoice) -> None:
+    """Raises UsageError where an option would have to reach the workers that may not cross a scheduler."""
+    from s3pull.access.options import BY_NAME
+
+    for name in access.values:
+        if BY_NAME[name].secret:
+            raise UsageError(
+                f"{BY_NAME[name].flag} is not sent through a scheduler",
+                hint=f"each worker needs it by itself: in the share of its config.toml, or as {BY_NAME[name].variable}",
+            )
+
+
+def _carrier(sync: SyncChoice, out: Output) -> AbstractContextManager[Carrier | None]:
+    """The way to the workers of `--dask`. Raises UsageError (not installed), ServiceError (nobody answers)."""
+    if sync.dask is None:
+        return nullcontext()
+    from s3pull.cli.deputy import do_errand
+    from s3pull.pull.cluster import connected
+
+    return connected(sync.dask, do_errand, verbose=out.verbose > 1)
+
+
+def _fleet(
+    carrier: Carrier, opened: OpenSource, folder: Path, access: AccessChoice, transfer: TransferChoice, sync: SyncChoice
+) -> Fleet:
+    """What workers are told of the way to the source: what was typed here, and where it has to lead."""
+    from s3pull import __version__
+    from s3pull.cli.running import choices
+    from s3pull.pull.errand import Way
+    from s3pull.pull.fleet import Fleet
+    from s3pull.pull.transfer import MOST_CONNECTIONS
+
+    way = Way(
+        version=__version__,
+        source=opened.spec.text,
+        options=dict(access.values),
+        config=str(access.config.absolute()) if access.config is not None else None,
+        bucket=opened.access.bucket,
+        endpoint=opened.endpoint_host,
+        dest=str(folder.absolute()),
+        encode_names=transfer.encode_names,
+        locked=sync.locked is not None,
+        jobs=transfer.jobs or MOST_CONNECTIONS,
+        limit_rate=transfer.limit_rate,
+        choices=choices(transfer, mirror=True),
+    )
+    return Fleet(carrier, way)
 
 
 def _manifest(path: str | None) -> Manifest | None:

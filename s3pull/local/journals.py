@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from s3pull.errors import S3pullError
 from s3pull.local import owner
@@ -28,7 +28,7 @@ from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
 
 if TYPE_CHECKING:
-    from s3pull.local.receipts import Expected, Receipts
+    from s3pull.local.receipts import Expected
 
 _PREFIX = "journal-"
 _END = "end"
@@ -44,9 +44,10 @@ class Journal:
     `open` makes it before, so that others see somebody at work.
     """
 
-    def __init__(self, state: State, bucket: str, endpoint: str) -> None:
+    def __init__(self, state: State, bucket: str, endpoint: str, ident: str = owner.SMALL) -> None:
+        """`ident`, 16 hex digits, tells what the process is at, where others may have to go on with it."""
         self._directory = state.directory
-        self._name = _PREFIX + owner.part_name()
+        self._name = _PREFIX + owner.part_name(ident)
         self._head = {"schema": _SCHEMA, "bucket": bucket, "endpoint": endpoint}
         self._fd: int | None = None
         self._said = False
@@ -103,9 +104,25 @@ class Journal:
             raise data_error(error, f"cannot write {self._directory.path(self._name)!r}") from error
 
 
-def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts, *, keep: bool = False) -> int:
+class Book(Protocol):
+    """Where journals' receipts go: `Receipts`, or some in memory."""
+
+    def find(self, key: str) -> Receipt | None: ...
+
+    def record(self, receipt: Receipt) -> None: ...
+
+    def drop(self, keys: Iterable[str]) -> None: ...
+
+    def expect(self, files: Iterable[Expected]) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def merge(
+    state: State, mirror: Mirror, tree: Tree, receipts: Book, *, keep: bool = False, ident: str | None = None
+) -> int:
     """Turn journals of the same source into receipts; how many. Only the holder of the destination calls this, or, with
-    `keep`, whoever has receipts of his own: then no journal is removed.
+    `keep`, whoever has receipts of his own: then no journal is removed. `ident`: only those journals.
 
     | the file now                | the receipt that is there | the journal's |
     |-----------------------------|---------------------------|---------------|
@@ -121,7 +138,7 @@ def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts, *, keep:
     count = 0
     for name in state.directory.names(_PREFIX):
         facts = owner.parse(name.removeprefix(_PREFIX))
-        text = _text(state, name) if facts is not None else None
+        text = _text(state, name) if facts is not None and ident in (None, facts.ident) else None
         if facts is None or text is None:
             continue
         for receipt in _receipts(text, mirror):
@@ -135,6 +152,14 @@ def merge(state: State, mirror: Mirror, tree: Tree, receipts: Receipts, *, keep:
         if _ended(text) or _abandoned(state, name, owner.state(facts.token)):
             state.directory.unlink(name)
     return count
+
+
+def remove(state: State, ident: str) -> None:
+    """Take away the journals of that ident, whoever wrote them: all that they say is known."""
+    for name in state.directory.names(_PREFIX):
+        facts = owner.parse(name.removeprefix(_PREFIX))
+        if facts is not None and facts.ident == ident:
+            state.directory.unlink(name)
 
 
 def at_work(state: State) -> bool | None:
@@ -155,7 +180,7 @@ def _ended(text: bytes) -> bool:
     return text.endswith(f'"{_END}"\n'.encode())
 
 
-def _take(receipt: Receipt, tree: Tree, receipts: Receipts, encode: bool) -> bool:
+def _take(receipt: Receipt, tree: Tree, receipts: Book, encode: bool) -> bool:
     if receipt.folder:
         return False
     try:

@@ -22,6 +22,8 @@ from s3pull.errors import DiskError, NameRefused, NothingThere, UsageError
 from s3pull.local import owner
 from s3pull.local.directory import Directory
 from s3pull.local.durability import sync_file
+from s3pull.local.lockfiles import LOCK
+from s3pull.local.lockrecord import parse
 from s3pull.local.oserrors import data_error
 from s3pull.local.tree import Tree
 
@@ -126,6 +128,12 @@ class State:
             raise data_error(error, f"cannot write {path!r}") from error
         self.directory.rename(name, _SOURCE)
         self.directory.sync()
+
+    def held_by(self) -> str | None:
+        """The nonce of the run lock that lies here, whoever holds it; None where none can be read. Raises DiskError."""
+        text = self._read(LOCK)
+        record = parse(text) if text is not None else None
+        return record.nonce if record is not None else None
 
     def receipts_path(self) -> Path:
         """Where the receipts of a plain tree are."""

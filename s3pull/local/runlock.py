@@ -141,6 +141,11 @@ class RunLock:
     ) -> None:
         self.release()
 
+    @property
+    def nonce(self) -> str:
+        """By which others know that it is this run which holds the destination (`State.held_by`)."""
+        return self._record.nonce
+
     def check(self) -> None:
         """Raise Locked where the lock is not ours any more. Reads one small file. Raises DiskError."""
         link = self._files.read(LOCK)

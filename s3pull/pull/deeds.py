@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.events import Action, ObjectEvent, Reason
 from s3pull.local import expected
+from s3pull.local.mirror import State
 from s3pull.local.receipts import Expected, Receipts
 from s3pull.local.tree import Tree
 from s3pull.objects import Receipt, RemoteObject
 from s3pull.pull.changes import Changes, Gone, Wanted
 from s3pull.pull.crew import Task
+from s3pull.pull.fleet import Running
 from s3pull.pull.get import batched
 from s3pull.pull.ledger import Ledger
 from s3pull.pull.puller import KEEP_PARTS, Item, Puller
@@ -29,10 +31,20 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class Deeds:
-    """One run's. `root` is the key prefix that paths below DEST do not have."""
+class Held(NamedTuple):
+    """The state folder of a destination that this run holds, by a run lock with this nonce."""
 
-    def __init__(self, order: SyncOrder, transfer: Transfer, voice: Voice, root: str) -> None:
+    state: State
+    nonce: str
+
+
+class Deeds:
+    """One run's. `root` is the key prefix that paths below DEST do not have; `held` is what others must know who fetch
+    for it.
+    """
+
+    def __init__(self, order: SyncOrder, transfer: Transfer, voice: Voice, root: str, held: Held | None = None) -> None:
+        self._held = held
         self._order = order
         self._transfer = transfer
         self._voice = voice
@@ -68,9 +80,14 @@ class Deeds:
     def fetch(self, changes: Changes, tree: Tree, receipts: Receipts) -> None:
         """Have all that is wanted in `tree`, with its receipts. Raises the error that ended the run early."""
         receipts.on_error = self._transfer.stop
+        fleet, held = self._order.fleet, self._held
+        here = (row for row in changes.wanted() if fleet is None or _is_folder(row))
         with self._transfer.open(tree, self._ledger(receipts, receipts.record)) as puller:
-            self._transfer.work(self._tasks(changes, puller))
+            self._transfer.work(self._tasks(here, puller))
         self._transfer.stop_if_told()
+        if fleet is not None and held is not None:
+            run = Running(self._root, held.state, held.nonce, receipts, self._transfer, self._voice.event)
+            fleet.fetch(lambda: (row for row in changes.wanted() if not _is_folder(row)), run)
 
     def _ledger(self, receipts: Receipts, write: Callable[[Receipt], None]) -> Ledger:
         return Ledger(self._root, receipts.find, write, proven=self._order.choices.require_checksum)
@@ -81,7 +98,7 @@ class Deeds:
         if tree is not None:
             ledger = self._ledger(receipts, lambda _: None) if receipts is not None else None
             with self._transfer.open(tree, ledger) as puller:
-                self._transfer.work(self._tasks(changes, puller))
+                self._transfer.work(self._tasks(changes.wanted(), puller))
         else:
             for row in changes.wanted():
                 path = row.path or row.key
@@ -107,8 +124,7 @@ class Deeds:
                 )
             )
 
-    def _tasks(self, changes: Changes, puller: Puller) -> Iterator[list[Task]]:
-        rows = changes.wanted()
+    def _tasks(self, rows: Iterator[Wanted], puller: Puller) -> Iterator[list[Task]]:
         while page := list(islice(rows, _PAGE)):
             tasks: list[Task] = []
             wanted: list[Item] = []
@@ -117,13 +133,14 @@ class Deeds:
                 if path.endswith("/"):
                     tasks.append(_folder_task(puller, row.object(self._root), path[:-1]))
                 else:
-                    wanted.append(self._item(row, path))
+                    wanted.append(item_of(row, self._root, exact=self._order.locked is not None))
             yield tasks + batched(wanted, puller)
 
-    def _item(self, row: Wanted, path: str) -> Item:
-        folder, _, name = path.rpartition("/")
-        locked = self._order.locked is not None
-        return Item(row.object(self._root), folder, name, row.version_id if locked else None, exact=locked)
+
+def item_of(row: Wanted, root: str, *, exact: bool) -> Item:
+    """What is to be fetched for `row`, whose key is below `root`. `exact`: this version, as a manifest locks it."""
+    folder, _, name = (row.path or row.key).rpartition("/")
+    return Item(row.object(root), folder, name, row.version_id if exact else None, exact=exact)
 
 
 def part_age(order: SyncOrder, transfer: Transfer) -> float:
@@ -137,6 +154,10 @@ def _expected(changes: Changes) -> Iterator[Expected]:
         path = row.path or row.key
         if not path.endswith("/"):
             yield Expected(row.key, path, row.size, row.modified, row.known)
+
+
+def _is_folder(row: Wanted) -> bool:
+    return (row.path or row.key).endswith("/")
 
 
 def _is_in_the_way(row: Gone, ways: set[str]) -> bool:

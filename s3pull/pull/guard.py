@@ -30,7 +30,7 @@ def parse_limit(text: str) -> Limit:
 
 
 #: options of `sync` that do not all go together: what `check_options` looks at
-EXCLUSIVE = ("delete", "max_delete", "publish", "keep", "grace", "wait", "shard")
+EXCLUSIVE = ("delete", "max_delete", "publish", "keep", "grace", "wait", "shard", "dask")
 
 
 def check_options(
@@ -42,6 +42,7 @@ def check_options(
     grace: object,
     wait: object = None,
     shard: object = None,
+    dask: object = None,
 ) -> None:
     """Raise UsageError where options contradict each other; None is what was not given."""
     if shard is not None and delete:
@@ -57,6 +58,13 @@ def check_options(
     if shard is not None and wait:
         raise UsageError(
             "--wait does not go with --shard: shards hold nothing that others wait for", hint="leave --wait out"
+        )
+    if dask is not None and (publish or shard is not None):
+        raise UsageError(
+            f"--dask does not go with {'--publish' if publish else '--shard'}",
+            hint="Dask divides the work by itself: leave --shard out"
+            if shard is not None
+            else "let Dask fetch into a plain folder, or publish with one process",
         )
     if max_delete is not None and not delete:
         raise UsageError("--max-delete says how much --delete may remove", hint="give --delete, too")

@@ -32,7 +32,8 @@ from s3pull.local.runlock import RunLock
 from s3pull.local.shadow import Shadow, shadowed
 from s3pull.local.tree import Tree
 from s3pull.pull.changes import Changes
-from s3pull.pull.deeds import Deeds, part_age
+from s3pull.pull.deeds import Deeds, Held, part_age
+from s3pull.pull.fleet import Fleet
 from s3pull.pull.globs import Filters
 from s3pull.pull.guard import Limit
 from s3pull.pull.judgement import Judgement, Pages
@@ -51,7 +52,7 @@ class SyncOrder:
 
     `endpoint` is the host of a service that is not AWS, else ''. `deadline` and `wait` are seconds. `locked`: these
     objects, whatever the source lists. `payer` says who pays, for the preflight. `shard`: only these of the objects,
-    and others at the same time; then nothing is deleted or published.
+    and others at the same time; then nothing is deleted or published. `fleet`: these fetch, what this run plans.
     """
 
     spec: SourceSpec
@@ -71,6 +72,7 @@ class SyncOrder:
     jobs: int = MOST_CONNECTIONS
     payer: str = ""
     shard: Shard | None = None
+    fleet: Fleet | None = None
 
 
 class Voice(NamedTuple):
@@ -214,7 +216,7 @@ class Sync:
             found = judgement.compare(pages, tree, receipts, changes, renamed=renamed)
             costs = judgement.judge(found, changes, tree, receipts, disk=tree)
             place.note()
-            self._deeds().apply(costs, changes, tree, receipts, place.check, left)
+            self._deeds(place).apply(costs, changes, tree, receipts, place.check, left)
 
     def _by_releases(self, place: _Place, pages: Pages, publishing: Publishing) -> None:
         order, judgement = self._order, self._judgement
@@ -230,15 +232,16 @@ class Sync:
                 judgement.judge(found, changes, base, known, disk=place.tree)
                 place.note()
                 if order.choices.dry_run:
-                    self._deeds().plan(changes, base, known)
+                    self._deeds(place).plan(changes, base, known)
                 elif found.wanted or (found.gone and order.delete) or not publication.has_base or publication.adopts:
-                    self._publish(publication, changes)
+                    self._publish(publication, changes, self._deeds(place))
                 else:
                     publication.drop()
                     publication.prune()
 
-    def _deeds(self) -> Deeds:
-        return Deeds(self._order, self.transfer, self._voice, self._judgement.root)
+    def _deeds(self, place: _Place) -> Deeds:
+        held = Held(place.state, place.lock.nonce) if place.state is not None and place.lock is not None else None
+        return Deeds(self._order, self.transfer, self._voice, self._judgement.root, held)
 
     @contextmanager
     def _receipts(self, place: _Place) -> Iterator[Receipts | None]:
@@ -258,9 +261,9 @@ class Sync:
             receipts.on_error = self.transfer.stop
             yield receipts
 
-    def _publish(self, publication: Publication, changes: Changes) -> None:
+    def _publish(self, publication: Publication, changes: Changes, deeds: Deeds) -> None:
         """Build the new release, and let `current` lead to it if nothing is missing."""
-        order, deeds = self._order, self._deeds()
+        order = self._order
         publication.link_unchanged(
             changes, carry_gone=not order.delete, stopped=self.transfer.stop_if_told, encoded=order.encode_names
         )

@@ -26,7 +26,7 @@ from s3pull.pull.workers import Workers
 Doer = Callable[[str, str], str]
 
 #: seconds for a scheduler to answer
-_CONNECT = 10.0
+ANSWER = 10.0
 #: seconds without any worker, after which none is waited for: some schedulers start them when there is work
 NOBODY = 60.0
 _BEAT = 0.5
@@ -37,7 +37,9 @@ _GUESS = 4
 
 
 @contextmanager
-def connected(workers: Workers, doer: Doer, *, verbose: bool = False, nobody: float = NOBODY) -> Iterator[Cluster]:
+def connected(
+    workers: Workers, doer: Doer, *, verbose: bool = False, answer: float = ANSWER, nobody: float = NOBODY
+) -> Iterator[Cluster]:
     """An open way to `workers`. Raises UsageError where Dask is not installed, ServiceError where nobody answers."""
     distributed: Any
     try:
@@ -61,13 +63,13 @@ def connected(workers: Workers, doer: Doer, *, verbose: bool = False, nobody: fl
                 )
             )
         try:
-            client = distributed.Client(address, timeout=_CONNECT, set_as_default=False, name="s3pull")
+            client = distributed.Client(address, timeout=answer, set_as_default=False, name="s3pull")
         except (OSError, TimeoutError, ValueError) as error:
             raise ServiceError(
                 f"cannot reach the Dask scheduler {workers}: {_first_line(error)}",
                 hint="nothing was fetched; see whether it runs, and whether its port can be reached from here",
             ) from None
-        stack.callback(client.close, timeout=_CONNECT)
+        stack.callback(client.close, timeout=answer)
         yield Cluster(client, workers, doer, nobody)
 
 

@@ -31,7 +31,19 @@ MAY_IMPORT = {
 }
 
 #: slow to import, and a warm run may need none of them: only inside functions, on the paths that do
-LATE = {"awscrt", "boto3", "botocore", "click", "cryptography", "distributed", "keyring", "moto", "tomlkit", "tqdm", "typer"}
+LATE = {
+    "awscrt",
+    "boto3",
+    "botocore",
+    "click",
+    "cryptography",
+    "distributed",
+    "keyring",
+    "moto",
+    "tomlkit",
+    "tqdm",
+    "typer",
+}
 #: the command line is made of these
 EARLY_IN = {"cli": {"click", "typer"}, "__main__": {"click", "typer"}}
 

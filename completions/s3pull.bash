@@ -61,7 +61,7 @@ _s3pull() {
             " get" | " sync" | " verify" | " lock" | " ls" | " cat" | " schedule" | " share" | " share add" | " share import" | " share list" | " share show" | " share remove" | " share export" | " policy" | " login" | " logout" | " status" | " doctor" | " credentials" | " demo") path="$path $word" at=0; continue ;;
         esac
         case "$word" in
-            --access-point | --as-of | --aws-profile | --bucket | --bucket-owner | --cache | --check | --checksums | --config | --consumer-role | --deadline | --duration | --endpoint-url | --every | --exclude | --external-id | --format | --from-file | --grace | --include | --jobs | --keep | --key | --kind | --kms-key | --limit-rate | --locked | --max-delete | --metrics | --mfa-serial | --name | --org-id | --prefix | --profile | --range | --region | --role-arn | --session-name | --session-tag | --source-identity | --source-ip | --source-vpce | --sts-endpoint-url | --version-id | --wait) skip=yes ;;
+            --access-point | --as-of | --aws-profile | --bucket | --bucket-owner | --cache | --check | --checksums | --config | --consumer-role | --dask | --deadline | --duration | --endpoint-url | --every | --exclude | --external-id | --format | --from-file | --grace | --include | --jobs | --keep | --key | --kind | --kms-key | --limit-rate | --locked | --max-delete | --metrics | --mfa-serial | --name | --org-id | --prefix | --profile | --range | --region | --role-arn | --session-name | --session-tag | --shard | --source-identity | --source-ip | --source-vpce | --sts-endpoint-url | --version-id | --wait) skip=yes ;;
             -*) ;;
             *) at=$((at + 1)) ;;
         esac
@@ -92,7 +92,7 @@ _s3pull() {
             ;;
         " sync")
             case "$prev" in
-                --max-delete | --deadline | --wait | --keep | --grace | --include | --exclude | --jobs | --limit-rate | --role-arn | --external-id | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) :; return 0 ;;
+                --max-delete | --deadline | --wait | --keep | --grace | --shard | --dask | --include | --exclude | --jobs | --limit-rate | --role-arn | --external-id | --region | --mfa-serial | --duration | --session-name | --source-identity | --session-tag | --bucket-owner | --endpoint-url | --sts-endpoint-url) :; return 0 ;;
                 --locked | --metrics | --checksums | --config) _s3pull_files; return 0 ;;
                 --profile) _s3pull_ask profile; return 0 ;;
                 --cache) COMPREPLY=($(compgen -W 'auto keyring file none' -- "$cur")); return 0 ;;
@@ -104,7 +104,7 @@ _s3pull() {
                 esac
                 return 0
             fi
-            COMPREPLY=($(compgen -W '--delete --max-delete -n --dry-run --locked --deadline --wait --metrics --publish --keep --grace --include --exclude --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--delete --max-delete -n --dry-run --locked --deadline --wait --metrics --publish --keep --grace --shard --dask --include --exclude --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --role-arn --external-id --profile --region --mfa-serial --duration --session-name --source-identity --session-tag --bucket-owner --no-assume --anonymous --request-payer --narrow --no-narrow --endpoint-url --sts-endpoint-url --cache --allow-http --config --json -v --verbose -q --quiet --progress --no-progress --no-color --help' -- "$cur"))
             ;;
         " verify")
             case "$prev" in
@@ -168,7 +168,7 @@ _s3pull() {
             ;;
         " schedule")
             case "$prev" in
-                --every | --max-delete | --keep | --grace | --deadline | --wait | --jobs | --limit-rate | --include | --exclude) :; return 0 ;;
+                --every | --max-delete | --keep | --grace | --deadline | --wait | --shard | --dask | --jobs | --limit-rate | --include | --exclude) :; return 0 ;;
                 --format) COMPREPLY=($(compgen -W 'cron systemd' -- "$cur")); return 0 ;;
                 --locked | --metrics | --checksums | --config) _s3pull_files; return 0 ;;
             esac
@@ -179,7 +179,7 @@ _s3pull() {
                 esac
                 return 0
             fi
-            COMPREPLY=($(compgen -W '--every --format --delete --max-delete --publish --keep --grace --deadline --wait --locked --metrics --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --include --exclude --config --help' -- "$cur"))
+            COMPREPLY=($(compgen -W '--every --format --delete --max-delete --publish --keep --grace --deadline --wait --locked --metrics --shard --dask --jobs --limit-rate --require-checksum --checksums --encode-names --fail-fast --durable --no-durable --include --exclude --config --help' -- "$cur"))
             ;;
         " share")
             COMPREPLY=($(compgen -W 'add import list show remove export --help' -- "$cur"))

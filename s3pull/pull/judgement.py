@@ -66,6 +66,7 @@ class Judgement:
 
         Raises what listing raises, DiskError, and what stopped the run meanwhile.
         """
+
         def against(listing: Iterable[list[RemoteObject]]) -> Found:
             return compare(
                 listing,

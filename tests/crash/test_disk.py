@@ -20,6 +20,7 @@ from tests.crash.conftest import World
 from tests.crash.layer import FAIL, SPACE, Fate, Op
 from tests.crash.test_kill import (
     BIG,
+    alike,
     body,
     ends_right,
     files_in,
@@ -45,7 +46,8 @@ def failing(
 ) -> Iterator[Op]:
     """Run `args` once for each of its calls of these `kinds`, which fails, and with `sticky` all after it."""
     world.put_back()
-    calls = [number for number, op in enumerate(ends_right(world, *args).ops, 1) if op.kind in kinds]
+    ops = ends_right(world, *args).ops
+    calls = [number for number, op in enumerate(ops, 1) if op.kind in kinds and number not in alike(ops)]
     for number in calls[::every]:
         world.put_back()
         world.sent()

@@ -36,6 +36,18 @@ def body(seed: int, size: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def alike(ops: list[Op]) -> set[int]:
+    """The numbers, from 1, of those SQLite's writes before which another one went into the same file."""
+    if os.environ.get("CRASH_ALL"):
+        return set()
+    calls = [(op.kind, op.path) for op in ops]
+    return {
+        number
+        for number, call in enumerate(calls[1:], 2)
+        if call == calls[number - 2] and call[0] == "write" and "receipts.db" in call[1]
+    }
+
+
 def deaths(world: World, *args: str) -> Iterator[Op]:
     """Run `args` again and again from the same beginning, and kill it before each of its calls, and in each write.
 
@@ -45,12 +57,7 @@ def deaths(world: World, *args: str) -> Iterator[Op]:
     world.put_back()
     plain = world(*args)
     assert plain.code == 0, plain.err
-    before = [(op.kind, op.path) for op in plain.ops]
-    skipped = {
-        at
-        for at, one in enumerate(before[1:], 2)
-        if one == before[at - 2] and one[0] == "write" and "receipts.db" in one[1] and not os.environ.get("CRASH_ALL")
-    }
+    before, skipped = plain.ops, alike(plain.ops)
     at, writes, hits = 1, [], 0
     while at <= len(before) + 20:
         if at not in skipped:

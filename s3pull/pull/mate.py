@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3pull.errors import S3pullError
@@ -100,6 +101,11 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+def _is_python(program: str | None) -> bool:
+    """False where this interpreter lives in another program, which would make something else of our arguments."""
+    return not getattr(sys, "frozen", False) and Path(program or "").name.lower().startswith(("python", "pypy"))
+
+
 class Mate:
     """The second process as this one sees it. `lend` and `flush` are called from any thread.
 
@@ -148,6 +154,9 @@ class Mate:
         import subprocess  # late, as `pickle`: few runs need them
 
         puller = self._puller
+        if not _is_python(sys.executable):
+            self._gone = True
+            return
         try:
             root = puller.tree.root.stat()
             self._credentials = puller.store.credentials.current()

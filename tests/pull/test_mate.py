@@ -5,6 +5,7 @@ bench/RESULTS.md.
 """
 
 import hashlib
+import hashlib
 import os
 import signal
 import sys
@@ -204,11 +205,13 @@ def test_what_goes_wrong_there_is_told_here(mirrored, mates, capfd):
 
 def test_it_cannot_be_started(mirrored, mates, capfd, monkeypatch, tmp_path):
     flood(mirrored)
-    for program in (str(tmp_path / "nothing"), "/bin/false"):
-        monkeypatch.setattr(sys, "executable", program)
-        code, told = run(capfd, "get", mirrored.source, f"{Path(program).name}/")
+    (tmp_path / "python-that-ends").symlink_to("/bin/false")
+    (tmp_path / "service").symlink_to("/bin/true")  # an interpreter that lives in another program
+    for name in ("python-that-is-missing", "python-that-ends", "service"):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / name))
+        code, told = run(capfd, "get", mirrored.source, f"from-{name}/")
         assert (code, told[-1]["downloaded"]) == (0, COUNT)
-    assert [second._lent for second in mates] == [0]  # the other never came to be one
+    assert [second._lent for second in mates] == [0]  # the others never came to be one
 
 
 def test_nothing_of_the_working_directory_is_imported_and_no_secret_can_be_seen(mirrored, mates, capfd):
@@ -334,3 +337,16 @@ def test_one_core_or_a_rate_is_for_one_process(mirrored, mates, capfd, monkeypat
     monkeypatch.setattr(transfer, "cores", lambda: 1)
     assert run(capfd, "get", mirrored.source, "one/")[0] == 0
     assert mates == []
+
+
+def test_a_list_of_checksums_is_held_to_by_both(mirrored, mates, capfd):
+    flood(mirrored)
+    listed = {name: hashlib.sha256(content).hexdigest() for name, content in whole(mirrored).items()}
+    wrong = [name for number, name in enumerate(sorted(listed)) if number % 10 == 0]
+    text = "".join(f"{'0' * 64 if name in wrong else digest}  {name}\n" for name, digest in listed.items())
+    mirrored.put("SHA256SUMS", text.encode())
+    code, told = run(capfd, "get", mirrored.source, "m/", "--checksums", "SHA256SUMS")
+    assert code == 6
+    assert mates[0]._lent > 20
+    assert {line["path"] for line in told if line.get("action") == "failed"} == set(wrong)
+    assert mirrored.files().keys() - {"SHA256SUMS"} == listed.keys() - set(wrong)

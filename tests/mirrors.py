@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from s3pull.cli.app import main
+from s3pull.local import owner
+from s3pull.local.checkpoint import RECORD_SIZE
 from s3pull.local.receipts import Receipts
 from s3pull.objects import Endpoint
 from s3pull.remote import endpoint as endpoints
@@ -97,6 +99,14 @@ class Mirrored:
         """Whether no part file, lock or journal of a run is left anywhere."""
         left = [name for _, _, names in os.walk(self.folder) for name in names if name.startswith(".s3pull-")]
         return not left and self.state() <= STATE
+
+    def noted(self, name: str, body: bytes) -> int:
+        """Records in the logs of the object's part files: each says that some more of it is on the disk."""
+        folder, _, last = name.rpartition("/")
+        etag = hashlib.md5(body).hexdigest()
+        ident = owner.part_ident(f"in/{name}", etag, len(body), last)
+        logs = (self.folder / folder).glob(f".s3pull-{ident}-*{owner.LOG_SUFFIX}")
+        return sum(len(path.read_bytes().partition(b"\n")[2]) // RECORD_SIZE for path in logs)
 
     def receipts(self) -> dict[str, str]:
         """Paths by keys, from the receipts."""

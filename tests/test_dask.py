@@ -187,13 +187,8 @@ def test_a_worker_that_is_killed_in_mid_object_loses_nothing(cluster, mirrored):
     workers = two_workers(cluster, mirrored)
     mirrored.aws.fault(at("GetObject", key="in/big/0"), faults.stall_after(2_000_000))
     running = mirrored.start("sync", mirrored.source, "m", "--json", "--dask", cluster.address)
-
-    def noted():
-        logs = (mirrored.folder / "big").glob(".s3pull-*.log")
-        return sum(len(path.read_bytes().partition(b"\n")[2]) // 24 for path in logs) >= 4
-
     wait_until(lambda: mirrored.aws.asked("GetObject", key="in/big/0"), "big/0 is not asked for")
-    wait_until(noted, "nothing of big/0 arrives")
+    wait_until(lambda: mirrored.noted("big/0", BIG["big/0"]) >= 4, "nothing of big/0 arrives")
     (first,) = mirrored.aws.asked("GetObject", key="in/big/0")
     workers[first.access_key].send_signal(signal.SIGKILL)
     done = running.finish()

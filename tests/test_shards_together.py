@@ -48,7 +48,7 @@ def test_a_shard_that_is_killed_loses_nothing(mirrored):
     mirrored.aws.fault(at("GetObject", key="in/big/0"), faults.stall_after(2_000_000))
     runs = [start(mirrored, index) for index in range(COUNT)]
     victim = shard_of("big/0", COUNT)
-    wait_until(lambda: noted(mirrored.folder / "big") >= 4)
+    wait_until(lambda: mirrored.noted("big/0", BIG["big/0"]) >= 4)
     runs[victim].kill()
     assert [run.finish().code for run in runs if run is not runs[victim]] == [0] * (COUNT - 1)
     mirrored.aws.requests.clear()
@@ -62,11 +62,6 @@ def test_a_shard_that_is_killed_loses_nothing(mirrored):
     assert (after.code, summary(after.stdout)["skipped"]) == (0, len(BODIES | BIG))
     assert mirrored.aws.asked("GetObject") == []
     assert mirrored.nothing_stray()
-
-
-def noted(folder):
-    """Records in the logs of part files there: each says that some more bytes are on the disk."""
-    return sum(len(path.read_bytes().partition(b"\n")[2]) // 24 for path in folder.glob(".s3pull-*.log"))
 
 
 def wait_until(true, seconds=120):

@@ -4,6 +4,7 @@ in which what the pages print can be typed. Nothing of it is real: the tests' ow
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -49,7 +50,9 @@ def objects() -> dict[str, bytes]:
     }
     found |= {f"2026/{month:02}.parquet": b"PAR1" + chance.randbytes(200_000) + b"PAR1" for month in range(1, 8)}
     found |= {f"2026/07/{day:02}.json": b'{"day": %d}\n' % day for day in range(1, 29)}
-    return found
+    tool = {"tool.bin": chance.randbytes(5000), "LICENSE": b"as is\n"}
+    sums = "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in sorted(tool.items()))
+    return found | {f"tool/1.2/{name}": body for name, body in {**tool, "SHA256SUMS": sums.encode()}.items()}
 
 
 class Acme:

@@ -28,12 +28,24 @@ NOT_HERE = {
     "sbatch ": "needs Slurm; tests/test_shards_together.py runs what it would start",
     "sudo apt-get": "changes the machine",
     "pip install": "changes the environment",
+    ".venv/bin/pip": "downloads from the package index",
+    "/opt/s3pull/": "changes the machine",
+    "minisign ": "another tool, and keys; tests/test_packages.py runs it",
+    "cosign ": "another tool, and its keys or a log on the network",
+    "sha256sum ": "is typed where a release is made; tests/test_packages.py does",
+    "docker ": "needs Docker; tests/test_packages.py looks at the Dockerfile",
+    "0 2 * * * ": "a line for a crontab, into /data",
+    "s3pull sync -q acme: /data/acme --metrics": "writes to /data and /var/lib; tests/cli/test_metrics.py has it",
     "python bench/": "takes minutes, and needs nginx and other clients",
 }
 #: pages that start many processes
 SLOW = ("docs/MACHINES.md",)
 #: blocks that are no commands, and what becomes of them
-LANGUAGES = {"python": "tests/api/test_examples.py runs them", "ini": "what a command of the page writes"}
+LANGUAGES = {
+    "python": "tests/api/test_examples.py runs them",
+    "ini": "what a command of the page writes, or a piece of a unit",
+    "yaml": "rules for another program; tests/cli/test_metrics.py holds their names",
+}
 #: blocks that are drawings
 DRAWINGS = ("cli/",)
 #: what stands in the environment of these lines
@@ -61,6 +73,7 @@ def lines(page: str) -> list[str]:
     found = []
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         assert language in ("", *LANGUAGES), f"{page}: what is {language}?"
+        block = block.replace("\\\n", " ")
         if not language and not block.startswith(DRAWINGS):
             found += [re.sub(r"\s+#( .*)?$", "", line) for line in block.splitlines() if not line.startswith("#")]
     return [line for line in found if line.strip()]

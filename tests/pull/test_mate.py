@@ -5,7 +5,6 @@ bench/RESULTS.md.
 """
 
 import hashlib
-import hashlib
 import os
 import signal
 import sys

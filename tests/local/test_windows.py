@@ -12,6 +12,7 @@ from s3pull.errors import ObjectError, UsageError
 from s3pull.local.names import local_path
 from s3pull.local.tree import Tree
 from s3pull.local.windows import extended, in_use, patiently
+from s3pull.pull import source
 from s3pull.pull.source import Into, is_remote, parse_dest, parse_source
 from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror
@@ -72,7 +73,7 @@ def test_a_drive_is_never_a_share(text: str) -> None:
 def test_where_one_object_goes(dest: str, folder: str, name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = parse_source("acme:a/k")
     with monkeypatch.context() as patch:
-        patch.setattr("s3pull.pull.source._windows", lambda: True)
+        patch.setattr(source, "_windows", lambda: True)
         patch.setattr(os, "path", ntpath)
         found = parse_dest(dest, spec, is_directory=False)
     assert (found.into, found.folder, found.name) == (Into.FILE, folder, name)

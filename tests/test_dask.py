@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import shutil
@@ -347,3 +348,14 @@ def test_processes_of_its_own(mirrored):
     assert mirrored.files() == BODIES | BIG
     assert mirrored.nothing_stray()
     assert summary(done.stdout)["downloaded"] == len(BODIES | BIG)
+
+
+def test_workers_hold_to_a_list_of_checksums(mirrored):
+    """What a worker fetches is held to the list that the run has read."""
+    listed = {key: hashlib.sha256(body).hexdigest() for key, body in (BODIES | BIG).items()}
+    listed["big/1"] = "0" * 64
+    mirrored.put("SHA256SUMS", "".join(f"{digest}  {key}\n" for key, digest in listed.items()).encode())
+    done = mirrored.sync("--json", "--dask", "local:2", "--checksums", "SHA256SUMS")
+    assert done.code == 6, done.stderr
+    assert {key for key, (_, reason) in told(done.stdout).items() if reason == "not-as-listed"} == {"big/1"}
+    assert set(mirrored.files()) == set(BODIES | BIG) - {"big/1"} | {"SHA256SUMS"}

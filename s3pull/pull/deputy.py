@@ -91,6 +91,8 @@ def do(errand: Errand, store: Store, report: Report = lambda _: None, beat: floa
         answer.events += [_taken_up(way.root, receipt) for receipt in done.values()]
         rows = [row for row in errand.rows if row.key not in done]
         transfer = Transfer(store, way.choices, way.jobs, answer.events.append)
+        if transfer.sums is not None and errand.listed is not None:
+            transfer.sums.hear(errand.listed)
         journal = Journal(state, way.bucket, way.endpoint, errand.ident)
 
         def wrote(receipt: Receipt) -> None:

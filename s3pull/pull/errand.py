@@ -15,7 +15,7 @@ from typing import Any
 from s3pull import errors
 from s3pull.errors import S3pullError
 from s3pull.events import Action, ObjectEvent
-from s3pull.objects import Checksum, Receipt
+from s3pull.objects import JSON, Checksum, Receipt
 from s3pull.pull.changes import Wanted
 from s3pull.pull.guard import requests_for
 from s3pull.pull.large import segment_size
@@ -68,6 +68,8 @@ class Errand:
     nonce: str
     rows: tuple[Wanted, ...]
     known: tuple[Receipt, ...] = ()
+    #: what a list of `--checksums` says of the objects (`Sums.told`)
+    listed: JSON | None = None
 
     def text(self) -> str:
         """As it is sent."""
@@ -81,7 +83,7 @@ class Errand:
         way["choices"] = Choices(**way["choices"])
         rows = tuple(Wanted(*row) for row in said["rows"])
         known = tuple(Receipt(*row) for row in said["known"])
-        return cls(Way(**way), said["ident"], said["nonce"], rows, known)
+        return cls(Way(**way), said["ident"], said["nonce"], rows, known, said["listed"])
 
 
 def version_of(text: str) -> str:

@@ -161,7 +161,9 @@ def _number(ident: str) -> int:
 def _errand(way: Way, run: Running, rows: list[Wanted]) -> Errand:
     found = (run.receipts.find(row.key) for row in rows if row.known)
     known = tuple(receipt for receipt in found if receipt is not None)
-    return Errand(way, secrets.token_hex(8), run.nonce, tuple(rows), known)
+    sums = run.transfer.sums
+    listed = sums.told(run.root + row.key for row in rows) if sums is not None else None
+    return Errand(way, secrets.token_hex(8), run.nonce, tuple(rows), known, listed)
 
 
 def _tidy(run: Running, idents: list[str]) -> None:

@@ -97,9 +97,13 @@ class Judgement:
         return found
 
     def _wanted(self, key: str) -> bool:
-        """Whether `key`, below the root, is in the source and let in by the filters."""
-        filters = self._order.filters
-        return (self._belongs is None or self._belongs(key)) and (not filters or filters.wants(key))
+        """Whether `key`, below the root, is in the source, let in by the filters, and in our shard."""
+        filters, shard = self._order.filters, self._order.shard
+        return (
+            (self._belongs is None or self._belongs(key))
+            and (not filters or filters.wants(key))
+            and (shard is None or shard.has(key))
+        )
 
     def _path_of(self, key: str) -> str | None:
         try:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from s3pull.errors import CheckFailed, DiskError, ListedMissing, NotAsListed, NothingThere, NotListed
 from s3pull.events import Reason
-from s3pull.objects import FULL_OBJECT, Checksum, Receipt, RemoteObject
+from s3pull.objects import FULL_OBJECT, JSON, Checksum, Receipt, RemoteObject
 from s3pull.pull import plan, proof
 from s3pull.pull.inorder import InOrder
 from s3pull.pull.standing import Standing, content_of, receipt_checksum
@@ -42,7 +42,7 @@ _MOST_BYTES = 256 * 1024 * 1024
 
 
 class Sums:
-    """`file` is as `--checksums` has it. Empty until `load`; after that it is asked from any thread.
+    """`file` is as `--checksums` has it. To be loaded first (`load`, `hear`); then it is asked from any thread.
 
     `strict`: what the list does not name is refused.
     """
@@ -52,7 +52,7 @@ class Sums:
         self._strict = strict
         self._root = ""
         self._list_key = ""
-        self._listed: dict[str, bytes] = {}
+        self._read: dict[str, bytes] | None = None
         self._met: set[str] = set()
         #: objects that the list says nothing of
         self.unlisted = 0
@@ -71,13 +71,30 @@ class Sums:
             self._list_key = root + here.name
             folder, data = root, _read(here)
         self._root = root
-        self._listed = {folder + name: digest for name, digest in parse(data, self._file).items()}
+        self._read = {folder + name: digest for name, digest in parse(data, self._file).items()}
+
+    @property
+    def _listed(self) -> dict[str, bytes]:
+        """By whole key. Nothing passes before the list was read: then nobody is held to it."""
+        if self._read is None:
+            raise ValueError("the list of checksums was not read")
+        return self._read
 
     def lent(self) -> Sums:
         """What another process needs to hold objects to the list."""
         other = Sums(self._file, strict=self._strict)
-        other._root, other._list_key, other._listed = self._root, self._list_key, self._listed
+        other._root, other._list_key, other._read = self._root, self._list_key, self._listed
         return other
+
+    def told(self, keys: Iterable[str]) -> JSON:
+        """The same as JSON, for these objects alone: `hear` takes it, elsewhere."""
+        digests = {key: self._listed[key].hex() for key in keys if key in self._listed}
+        return {"root": self._root, "list": self._list_key, "digests": digests}
+
+    def hear(self, said: JSON) -> None:
+        """Be loaded with what `told` gave."""
+        self._root, self._list_key = said["root"], said["list"]
+        self._read = {key: bytes.fromhex(digest) for key, digest in said["digests"].items()}
 
     # --- what is to be had --------------------------------------------------------------------------------
 

@@ -28,13 +28,13 @@ class Outcome:
 
 def mirror(
     store, dest, source="acme:", *, filters=(), limit=None, durable=False, every=False, dry_run=False, fail_fast=False,
-    require_checksum=False, **order
+    require_checksum=False, checksums=None, **order
 ):  # fmt: skip
     events, flights, said = [], [], []
     publish = order.get("publishing") is not None
     choices = Choices(
         durable=durable, mirror=True, strict=publish, dry_run=dry_run, fail_fast=fail_fast,
-        require_checksum=require_checksum,
+        require_checksum=require_checksum, checksums=checksums,
     )  # fmt: skip
     run = Sync(
         SyncOrder(

@@ -1,6 +1,7 @@
 """Errands, and runs whose objects others fetch, against the model bucket: the workers are threads and forks of ours."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -210,7 +211,7 @@ def test_an_errand_has_no_place_for_a_secret():
     """All that there is in it by name; options are those of the command line, and the secret ones are refused there."""
     errand = Errand(way("/d", options={"role_arn": "arn:…"}), "f" * 16, "0" * 32, ())
     said = json.loads(errand.text())
-    assert set(said) == {"way", "ident", "nonce", "rows", "known"}
+    assert set(said) == {"way", "ident", "nonce", "rows", "known", "listed"}  # the last: keys and their SHA-256
     assert set(said["way"]) == {one.name for one in dataclasses.fields(Way)} == {
         "version", "source", "options", "config", "bucket", "endpoint", "dest", "encode_names", "locked", "jobs",
         "limit_rate", "choices", "root", "slots",
@@ -516,3 +517,30 @@ def test_what_a_killed_try_had_done_counts_once_and_what_it_received_counts():
     events = [ObjectEvent(Action.DOWNLOADED, "k", "k", 12, 3), ObjectEvent(Action.RESUMED, "l", "l", 8)]
     shown.done(Answer("w", "a" * 16, "2", [], events, 0, 3))
     assert (progress.received, progress.done_bytes, progress.done_files) == (13, 20, 2)
+
+
+# --- a list of checksums --------------------------------------------------------------------------------------
+
+
+def test_whoever_fetches_holds_to_the_list(store, dest):
+    wrong = {"0/00", "large/1"}
+    listed = {key: hashlib.sha256(body + (b"!" if key in wrong else b"")).hexdigest() for key, body in BODIES.items()}
+    store.put("SHA256SUMS", "".join(f"{digest}  {key}\n" for key, digest in listed.items()).encode())
+    store.put("extra", b"not listed")
+    choices = Choices(durable=False, mirror=True, checksums="SHA256SUMS")
+    done = far(store, dest, choices=choices, checksums="SHA256SUMS")
+    assert (done.summary.exit, done.summary.failed, done.summary.unlisted) == (6, len(wrong), 1)
+    assert {key for key, reason in done.reasons().items() if reason == "not-as-listed"} == wrong
+    assert set(tree(dest)) == (set(BODIES) - wrong) | {"SHA256SUMS", "extra"}
+    known = receipts_of(dest)
+    assert {row.algorithm for key, row in known.items() if key in BODIES} == {"SHA256"}
+
+
+def test_a_list_that_has_to_name_all_does_so_there_too(store, dest):
+    listed = {key: hashlib.sha256(body).hexdigest() for key, body in BODIES.items()}
+    store.put("SHA256SUMS", "".join(f"{digest}  {key}\n" for key, digest in listed.items()).encode())
+    store.put("extra", b"not listed")
+    choices = Choices(durable=False, mirror=True, checksums="SHA256SUMS", require_checksum=True)
+    done = far(store, dest, choices=choices, checksums="SHA256SUMS", require_checksum=True)
+    assert {key for key, reason in done.reasons().items() if reason == "not-listed"} == {"extra"}
+    assert set(tree(dest)) == set(BODIES) | {"SHA256SUMS"}

@@ -1,6 +1,7 @@
 """`sync --shard`: which objects are whose, and several runs into one folder, against the model bucket."""
 
 import doctest
+import hashlib
 import os
 import threading
 
@@ -351,3 +352,20 @@ def test_many_at_once_in_one_process(store, dest):
     store.gets.clear()
     assert mirror(store, dest).summary.skipped == len(BODIES)
     assert store.gets == []
+
+
+def test_each_holds_its_own_part_to_a_list_and_tells_only_of_that(dest):
+    store = MemoryStore()
+    names = [f"{number:02}" for number in range(30)]
+    for name in names:
+        store.put(name, name.encode())
+    listed = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    listed["07"] = "0" * 64
+    store.put("SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode())
+    store.delete("11")
+    store.put("extra", b"x")
+    runs = [shard(store, dest, index, checksums="SHA256SUMS") for index in range(3)]
+    reasons = [(event.key, event.reason) for run in runs for event in run.events if event.error is not None]
+    assert sorted(reasons) == [("07", "not-as-listed"), ("11", "listed-missing")]
+    assert sum(run.summary.unlisted for run in runs) == 1
+    assert set(tree(dest)) == set(names) - {"07", "11"} | {"SHA256SUMS", "extra"}

@@ -18,9 +18,10 @@ from s3pull.objects import Checksum
 from s3pull.pull import large
 from s3pull.pull.get import Get, Order
 from s3pull.pull.inorder import InOrder
+from s3pull.pull.proof import UNTOLD
 from s3pull.pull.publish import Publishing
-from s3pull.pull.puller import Choices
 from s3pull.pull.source import parse_dest, parse_source
+from s3pull.pull.sums import Sums
 from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror, tree
 from tests.pull.test_get import crc64, noise, pull
@@ -333,21 +334,9 @@ def test_in_order_is_the_hash_of_the_file_in_whatever_order_it_was_written(segme
 # --- sync -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """`held(store, dest, …)`: a sync with the list."""
-
-    def run(store, dest, listed=LISTED, **more):
-        kept = Choices.__init__
-
-        def choose(self, *args, **kwargs):
-            kept(self, *args, **{"checksums": listed, **kwargs})
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Choices, "__init__", choose)
-            return mirror(store, dest, "acme:r/", **more)
-
-    return run
+def held(store, dest, **more):
+    """A sync with the list."""
+    return mirror(store, dest, "acme:r/", checksums=LISTED, **more)
 
 
 def read_files(monkeypatch):
@@ -365,7 +354,7 @@ def read_files(monkeypatch):
     return counted
 
 
-def test_a_mirror_that_was_held_once_is_not_read_again(store, tmp_path, held, monkeypatch):
+def test_a_mirror_that_was_held_once_is_not_read_again(store, tmp_path, monkeypatch):
     mirror(store, tmp_path / "m", "acme:r/")
     counted = read_files(monkeypatch)
     store.gets.clear()
@@ -382,7 +371,7 @@ def test_a_mirror_that_was_held_once_is_not_read_again(store, tmp_path, held, mo
     assert base64.b64decode(found.checksum) == hashlib.sha256(b"one").digest()
 
 
-def test_a_mirror_is_held_to_a_new_list(store, tmp_path, held):
+def test_a_mirror_is_held_to_a_new_list(store, tmp_path):
     assert held(store, tmp_path / "m").summary.exit == 0
     store.put(f"r/{LISTED}", sums(a=b"two", big=noise(MIB)))
     done = held(store, tmp_path / "m")
@@ -392,7 +381,7 @@ def test_a_mirror_is_held_to_a_new_list(store, tmp_path, held):
     assert (done.summary.exit, tree(tmp_path / "m")["a"]) == (0, b"two")
 
 
-def test_a_file_that_rotted_under_its_receipt_is_fetched_again(store, tmp_path, held):
+def test_a_file_that_rotted_under_its_receipt_is_fetched_again(store, tmp_path):
     mirror(store, tmp_path / "m", "acme:r/")
     path = tmp_path / "m/a"
     look = path.stat()
@@ -403,7 +392,7 @@ def test_a_file_that_rotted_under_its_receipt_is_fetched_again(store, tmp_path, 
     assert tree(tmp_path / "m")["a"] == b"one"
 
 
-def test_missing_and_unlisted_are_told_by_sync_too(store, tmp_path, held):
+def test_missing_and_unlisted_are_told_by_sync_too(store, tmp_path):
     store.put("r/extra", b"x")
     store.delete("r/a")
     done = held(store, tmp_path / "m")
@@ -416,7 +405,7 @@ def test_missing_and_unlisted_are_told_by_sync_too(store, tmp_path, held):
     assert (filtered.summary.exit, filtered.summary.unlisted) == (0, 0)
 
 
-def test_a_listing_in_another_order_is_read_twice_and_counted_once(store, tmp_path, held, monkeypatch):
+def test_a_listing_in_another_order_is_read_twice_and_counted_once(store, tmp_path, monkeypatch):
     store.put("r/extra", b"x")
     real = store.list
     monkeypatch.setattr(store, "list", lambda prefix="", **how: iter([list(reversed(next(real(prefix, **how))))]))
@@ -424,7 +413,7 @@ def test_a_listing_in_another_order_is_read_twice_and_counted_once(store, tmp_pa
     assert (done.summary.exit, done.summary.unlisted, done.summary.downloaded) == (0, 1, 4)
 
 
-def test_a_release_with_one_wrong_file_is_not_published(store, tmp_path, held):
+def test_a_release_with_one_wrong_file_is_not_published(store, tmp_path):
     publishing = Publishing(2, 0.0)
     assert held(store, tmp_path / "m", publishing=publishing).summary.exit == 0
     now = os.readlink(tmp_path / "m/current")
@@ -439,9 +428,18 @@ def test_a_release_with_one_wrong_file_is_not_published(store, tmp_path, held):
     assert os.readlink(tmp_path / "m/current") == now
 
 
-def test_a_stated_checksum_of_another_kind_does_not_matter(store, tmp_path, held):
+def test_a_stated_checksum_of_another_kind_does_not_matter(store, tmp_path):
     sha = Checksum("SHA256", base64.b64encode(hashlib.sha256(b"one").digest()).decode())
     store.put("r/a", b"one", checksum=sha)
     assert held(store, tmp_path / "m").summary.exit == 0
     store.put("r/a", b"ono", checksum=sha._replace(value=base64.b64encode(hashlib.sha256(b"ono").digest()).decode()))
     assert held(store, tmp_path / "m").reasons()["r/a"] == "not-as-listed"
+
+
+def test_a_list_that_was_not_read_lets_nothing_pass():
+    """Where somebody forgets to hand it on, a run fails: nobody gets files that were held to nothing."""
+    sums = Sums(LISTED)
+    for ask in (lambda: sums.names("k"), lambda: sums.says("k", bytearray(b"x")), lambda: sums.content("k"),
+                lambda: sums.prove("k", UNTOLD, lambda: b"")):  # fmt: skip
+        with pytest.raises(ValueError, match="was not read"):
+            ask()

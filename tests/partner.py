@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
@@ -65,11 +64,7 @@ class Partner:
 
 def prices() -> bytes:
     """A small Parquet file: day 1 to 3, price 10, 20, 30."""
-    import polars
-
-    target = io.BytesIO()
-    polars.DataFrame({"day": [1, 2, 3], "price": [10, 20, 30]}).write_parquet(target)
-    return target.getvalue()
+    return Path(__file__).parent.joinpath("api", "prices.parquet").read_bytes()
 
 
 @pytest.fixture

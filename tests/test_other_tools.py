@@ -8,10 +8,10 @@ import os
 import shutil
 import subprocess
 
-import polars
 import pytest
 
 import s3pull
+from tests.apart import apart
 from tests.partner import BUCKET, PREFIX, REPORT
 from tests.servers import tool
 from tests.transcript import run_s3pull
@@ -121,13 +121,13 @@ def test_boto3_and_polars(tools):
         assert client.get_object(Bucket=BUCKET, Key=f"{PREFIX}2026/report.csv")["Body"].read() == REPORT
     finally:
         client.close()
-    options = {"aws_endpoint_url": tools.partner.aws.url, "aws_allow_http": "true", "aws_region": "us-east-1"}
-    read = polars.scan_parquet(
-        URL + "*.parquet",
-        storage_options=options,
-        credential_provider=polars.CredentialProviderAWS(profile_name="acme"),
-    )
-    assert read.collect()["price"].sum() == 60
+    read = """
+import polars
+options = {"aws_endpoint_url": sys.argv[2], "aws_allow_http": "true", "aws_region": "us-east-1"}
+keys = polars.CredentialProviderAWS(profile_name="acme")
+print(polars.scan_parquet(sys.argv[1], storage_options=options, credential_provider=keys).collect()["price"].sum())
+"""
+    assert apart(read, URL + "*.parquet", tools.partner.aws.url) == "60\n"
     assert tools.partner.assumed == 1
 
 

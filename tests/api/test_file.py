@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import subprocess
 import sys
@@ -10,12 +11,11 @@ import textwrap
 import threading
 import zipfile
 
-import pandas
-import polars
 import pytest
 
 import s3pull
 from s3pull import errors
+from tests.apart import apart
 from tests.fakes import at, faults
 from tests.partner import BUCKET, PREFIX, REPORT, prices
 
@@ -59,25 +59,35 @@ def test_text_and_archives_are_read_through_it(partner):
     assert sum(one.bytes_sent for one in partner.aws.requests) < 1_500_000
 
 
-@pytest.mark.parametrize("read", [pandas.read_parquet, polars.read_parquet])
-def test_parquet(partner, read):
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_parquet(partner, library):
     partner.put("prices.parquet", prices())
-    with s3pull.open("acme:prices.parquet") as file:
-        assert list(read(file)["price"]) == [10, 20, 30]
+    read = f"""
+import {library}, s3pull
+with s3pull.open("acme:prices.parquet") as file:
+    print(list({library}.read_parquet(file)["price"]))
+"""
+    assert apart(read) == "[10, 20, 30]\n"
 
 
-def test_of_a_large_table_only_what_is_wanted_is_read(partner):
-    import pyarrow.parquet
-
-    columns = {name: random.Random(name).sample(range(10**9), 200_000) for name in ("a", "b", "c", "d")}
-    target = io.BytesIO()
-    polars.DataFrame(columns).write_parquet(target, compression="uncompressed", row_group_size=50_000)
-    partner.put("large.parquet", target.getvalue())
+def test_of_a_large_table_only_what_is_wanted_is_read(partner, tmp_path):
+    write = """
+import polars, random, sys
+columns = {name: random.Random(name).sample(range(10**9), 200_000) for name in ("a", "b", "c", "d")}
+polars.DataFrame(columns).write_parquet(sys.argv[1], compression="uncompressed", row_group_size=50_000)
+"""
+    read = """
+import pyarrow.parquet, s3pull
+with s3pull.open("acme:large.parquet") as file:
+    print(pyarrow.parquet.ParquetFile(file).read_row_group(2, columns=["c"])["c"].to_pylist())
+"""
+    apart(write, str(tmp_path / "large.parquet"))
+    content = (tmp_path / "large.parquet").read_bytes()
+    partner.put("large.parquet", content)
     partner.aws.requests.clear()
-    with s3pull.open("acme:large.parquet") as file:
-        table = pyarrow.parquet.ParquetFile(file).read_row_group(2, columns=["c"])
-    assert table["c"].to_pylist() == columns["c"][100_000:150_000]
-    assert sum(one.bytes_sent for one in partner.aws.requests) < len(target.getvalue()) / 2
+    column = random.Random("c").sample(range(10**9), 200_000)
+    assert json.loads(apart(read)) == column[100_000:150_000]
+    assert sum(one.bytes_sent for one in partner.aws.requests) < len(content) / 2
 
 
 def test_shares_and_buckets_whatever_the_key(partner):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import boto3
-import polars
 import pytest
 from botocore.exceptions import ClientError
 
@@ -11,6 +12,7 @@ import s3pull
 from s3pull import errors
 from s3pull.api.handover import _fsspec, _polars
 from s3pull.objects import Access, Credentials
+from tests.apart import apart
 from tests.partner import BUCKET, PREFIX, REPORT
 
 KEYS = Credentials("AKIA", "secret", "token")
@@ -85,23 +87,25 @@ def test_the_keys_read_the_share_and_nothing_beside_it(partner):
 
 def test_polars_scans_a_share(partner):
     partner.put_release()
-    options = s3pull.storage_options("acme", "polars")
-    assert polars.scan_csv(s3pull.url("acme:**/*.csv"), storage_options=options).collect()["price"].to_list() == [
-        8,
-        9,
-        6,
-        7,
-    ]
+    scan = """
+import polars, s3pull
+options = s3pull.storage_options("acme", "polars")
+print(polars.scan_csv(s3pull.url("acme:**/*.csv"), storage_options=options).collect()["price"].to_list())
+"""
+    assert apart(scan) == "[8, 9, 6, 7]\n"
 
 
 def test_pandas_reads_by_s3fs(partner):
     """Only where somebody installed it: it wants a botocore of its own choice."""
-    pytest.importorskip("s3fs")
-    import pandas
-
+    if find_spec("s3fs") is None:
+        pytest.skip("s3fs is not installed")
     partner.put_release()
-    table = pandas.read_parquet(s3pull.url("acme:2026/prices.parquet"), storage_options=s3pull.storage_options("acme"))
-    assert list(table["price"]) == [10, 20, 30]
+    read = """
+import pandas, s3pull
+table = pandas.read_parquet(s3pull.url("acme:2026/prices.parquet"), storage_options=s3pull.storage_options("acme"))
+print(list(table["price"]))
+"""
+    assert apart(read) == "[10, 20, 30]\n"
 
 
 def test_what_cannot_be(partner):

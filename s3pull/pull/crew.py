@@ -76,6 +76,8 @@ class Crew:
         *,
         jobs: int,
         progress: Progress,
+        processes: int = 1,
+        least_streams: int = 1,
         throttles: Callable[[], int] = lambda: 0,
         latency: Callable[[], float] = lambda: 0.0,
         on_stop: Callable[[], None] = lambda: None,
@@ -84,6 +86,8 @@ class Crew:
         self._throttles = throttles
         self._latency = latency
         self._on_stop = on_stop
+        self._processes = processes
+        self._least_streams = least_streams
         self._pace = Pace(limit=jobs)
         self._urgent: deque[Task] = deque()
         self._ready: deque[Task] = deque()
@@ -171,13 +175,17 @@ class Crew:
         if not self._streaming:
             self._streaming = True
             with self._wake:
-                self._pace.target = max(self._pace.target, min(self._pace.limit, streams(self._latency())))
+                wanted = max(self._least_streams, streams(self._latency()))
+                self._pace.target = max(self._pace.target, min(self._pace.limit, wanted))
                 self._grow()
 
     def halve(self) -> None:
-        """Somebody else uses half of the connections from now on."""
+        """Another process does half of the work from now on, with half of the connections."""
         with self._wake:
+            self._processes = 2
             self._pace.limit = max(1, self._pace.limit // 2)
+            if not self._streaming:
+                self._pace.target = opening(self._latency(), self._processes)
             self._pace.target = min(self._pace.target, self._pace.limit)
 
     def drain(self) -> None:
@@ -188,7 +196,7 @@ class Crew:
 
     def _make_room(self) -> None:
         alive = max(1, self._alive)
-        self.room = max(1, min(ahead(self._latency(), alive), self._pace.limit // alive))
+        self.room = max(1, min(ahead(self._latency(), alive * self._processes), self._pace.limit // alive))
 
     @property
     def error(self) -> BaseException | None:
@@ -207,7 +215,7 @@ class Crew:
     def _grow(self) -> None:
         """Start threads for work that nobody is free to take. The lock is held."""
         if self._pacer is None:
-            self._pace.target = min(self._pace.limit, opening(self._latency()))
+            self._pace.target = min(self._pace.limit, opening(self._latency(), self._processes))
             self._pacer = threading.Thread(target=self._keep_pace, name="pace", daemon=True)
             self._pacer.start()
         wanted = min(self._pace.target, self._alive - self._idle + len(self._ready) + len(self._urgent))

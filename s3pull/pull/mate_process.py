@@ -57,6 +57,7 @@ def _work() -> None:
     progress, over = Progress(), threading.Event()
     crew = Crew(
         jobs=setup.jobs,
+        processes=2,
         progress=progress,
         throttles=lambda: store.patience.throttles,
         latency=lambda: store.latency,

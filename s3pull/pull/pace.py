@@ -29,9 +29,11 @@ _WINDOW = 0.2  # seconds over which goodput is measured, at least
 _RAMP = 3.0  # seconds that new connections get to deliver something
 
 
-def opening(latency: float) -> int:
-    """Threads to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 2 far away."""
-    return max(1, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)))
+def opening(latency: float, processes: int = 1) -> int:
+    """Threads to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 2 far away, of all
+    processes together.
+    """
+    return max(1, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)) // processes)
 
 
 def streams(latency: float) -> int:

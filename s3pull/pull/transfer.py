@@ -52,6 +52,7 @@ class Transfer:
             progress=self.progress,
             throttles=lambda: store.patience.throttles if store is not None else 0,
             latency=lambda: store.latency if store is not None else 0.0,
+            least_streams=_streams(store),
             on_stop=self._on_stop,
         )
         self._puller: Puller | None = None
@@ -211,6 +212,16 @@ class Transfer:
         if 6 in tally.exits and (self.choices.require_checksum or self.choices.checksums is not None):
             return 6
         return tally.exits.copy().pop() if len(tally.exits) == 1 and not tally.good else 3
+
+
+def _streams(store: Store | None) -> int:
+    """Threads that a large object has at least.
+
+    Of plain HTTP the kernel does most, and two do that side by side; of TLS so much is done under Python's own lock
+    that a second one costs more than it brings.
+    """
+    twin = store.twin() if store is not None else None
+    return 2 if twin is not None and twin.endpoint.scheme == "http" and cores() > 1 else 1
 
 
 def _sums(choices: Choices) -> Sums | None:

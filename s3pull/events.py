@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from s3pull.errors import S3pullError
 from s3pull.objects import JSON, Checksum
@@ -85,8 +86,7 @@ class ObjectEvent:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Preflight:
+class Preflight(NamedTuple):
     """What a run is about to do, told before its first byte. Sizes are bytes.
 
     `files` and `bytes` are what may have to be fetched (what turns out to be here already is not); `refused` are names
@@ -106,7 +106,7 @@ class Preflight:
 
     def json(self) -> JSON:
         """The line of the `--json` contract."""
-        return {"schema": SCHEMA, "event": "preflight", **{name: getattr(self, name) for name in self.__slots__}}
+        return {"schema": SCHEMA, "event": "preflight", **{name: getattr(self, name) for name in self._fields}}
 
 
 @dataclass(frozen=True, slots=True)

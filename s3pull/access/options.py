@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3pull.access import values
 from s3pull.access.profiles import Profiles, effective
@@ -25,8 +25,7 @@ ADVANCED = "Access, advanced"
 OPTION, SHARE, ENVIRONMENT, PROFILE, DEFAULT = "option", "share", "environment", "profile", "default"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessOption:
+class AccessOption(NamedTuple):
     """One access option in its three forms. `name` is the share key and what `resolve` calls it.
 
     `kind` says how a command line takes it: `text` (one value), `flag` (on), `switch` (on or off, `off` names the

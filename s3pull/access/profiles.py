@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s3pull.access import values
 from s3pull.errors import UsageError
+from s3pull.objects import Access
 
 Section = Mapping[str, str | Mapping[str, str]]
 
@@ -26,6 +28,9 @@ CREDENTIAL_KEYS = (
     "credential_process",
     "web_identity_token_file",
 )
+
+
+_DEFAULT_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,20 @@ def config_file(environ: Mapping[str, str]) -> Path:
 def profile_of(title: str) -> str | None:
     """The profile that a section of the config file is; None for one that is something else."""
     return title if title == "default" else _name(title) if title.startswith("profile") else None
+
+
+def sts_region(access: Access, environ: Mapping[str, str], profiles: Profiles) -> str:
+    """The region whose STS is asked: AWS_REGION, the profile's, else the partition's first, which nobody can disable.
+
+    The bucket's may be one that the caller's account has not enabled; only an STS of one's own goes by it.
+    """
+    profile = effective(access.profile, environ)
+    named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profiles.value(profile, "region")
+    if named:
+        return named
+    if access.region and access.sts_endpoint_url is not None:
+        return access.region
+    return _DEFAULT_REGIONS.get(values.partition(access.role_arn), "us-east-1")
 
 
 def reload(environ: Mapping[str, str], last: Profiles) -> Profiles:

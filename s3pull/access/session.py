@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from s3pull.access import sts
 from s3pull.access.cache import ENDPOINT, SESSION, Cache, entry_name, unavailable
 from s3pull.access.holder import Anonymous, Held, OwnCredentials, RoleCredentials, Still
 from s3pull.access.identity import fingerprint, profile_facts
 from s3pull.access.narrow import narrowing
-from s3pull.access.profiles import Profiles, effective, reload
+from s3pull.access.profiles import Profiles, effective, reload, sts_region
 from s3pull.errors import UsageError
 from s3pull.objects import Access, Credentials, CredentialSource, Endpoint
 
@@ -284,7 +283,7 @@ def session_entry(access: Access, environ: Mapping[str, str], profiles: Profiles
             "tags": access.session_tags,
             "own": fingerprint(access, environ, profiles),
             "endpoint": [access.sts_endpoint_url, environ.get("AWS_ENDPOINT_URL_STS"), environ.get("AWS_ENDPOINT_URL")],
-            "region": sts.sts_region(access, environ, profiles),
+            "region": sts_region(access, environ, profiles),
         },
     )
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from s3pull import __version__
-from s3pull.access import values
 from s3pull.access.options import refuse_plain_http
-from s3pull.access.profiles import Profiles, effective
+from s3pull.access.profiles import Profiles, effective, sts_region
 from s3pull.errors import AccessDenied, CredentialsError, S3pullError, ServiceError, UsageError
 from s3pull.objects import Access, Credentials
 
@@ -31,7 +30,6 @@ _SECRETS = re.compile(
     r"""((?:SecretAccessKey|SessionToken|aws_secret_access_key|aws_session_token)["'\s]*[:=]["'\s]*)[^"'\s,}]+""",
     re.IGNORECASE,
 )
-_DEFAULT_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 _BAD_CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -192,20 +190,6 @@ def session(profile: str | None) -> Any:
     )
     made.set_default_client_config(config)
     return made
-
-
-def sts_region(access: Access, environ: Mapping[str, str], profiles: Profiles) -> str:
-    """The region whose STS is asked: AWS_REGION, the profile's, else the partition's first, which nobody can disable.
-
-    The bucket's may be one that the caller's account has not enabled; only an STS of one's own goes by it.
-    """
-    profile = effective(access.profile, environ)
-    named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or profiles.value(profile, "region")
-    if named:
-        return named
-    if access.region and access.sts_endpoint_url is not None:
-        return access.region
-    return _DEFAULT_REGIONS.get(values.partition(access.role_arn), "us-east-1")
 
 
 def _skew(headers: Mapping[str, str], now: float) -> float:

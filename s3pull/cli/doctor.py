@@ -91,7 +91,7 @@ def _of_source(source: str, key: str | None, choice: AccessChoice, out: Output, 
 
 
 def _of_machine(choice: AccessChoice, out: Output) -> Report:
-    from s3pull.access import profiles, sts
+    from s3pull.access import profiles
     from s3pull.access.cache import open_cache
     from s3pull.access.doctor import caller, machine
     from s3pull.access.doctor.report import Report
@@ -109,7 +109,7 @@ def _of_machine(choice: AccessChoice, out: Output) -> Report:
         return Report([machine.python(version), caller.misconfigured(error)])
     name, problem = None, None
     try:
-        host = f"sts.{sts.sts_region(access, os.environ, found)}.amazonaws.com"
+        host = f"sts.{profiles.sts_region(access, os.environ, found)}.amazonaws.com"
         proxy = proxy_for("https", host, 443, os.environ)
         name = proxy.name if proxy is not None else None
     except UsageError as error:

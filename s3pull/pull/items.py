@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from s3pull.errors import NameRefused, NothingThere, S3pullError, UsageError
@@ -97,7 +96,7 @@ def _inside(folder: str, what: Found) -> Found:
         return what
     if isinstance(what, Marker):
         return what._replace(path=f"{folder}/{what.path}")
-    return replace(what, folder=f"{folder}/{what.folder}" if what.folder else folder)
+    return what._replace(folder=f"{folder}/{what.folder}" if what.folder else folder)
 
 
 def exact(store: Store, key: str, *, version_id: str | None = None) -> RemoteObject | None:

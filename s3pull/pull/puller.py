@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.errors import (
     AccessDenied,
@@ -73,8 +73,7 @@ class Choices:
     checksums: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One object to take: the pin, and the safe relative path (`folder` '' is the root) that it will have.
 
     `version_id` is set only where the user asked for that version: it is then part of every request. `exact`: this
@@ -368,7 +367,7 @@ class Puller:
                 status=error.status,
                 request_id=error.request_id,
             ) from error
-        return replace(item, object=now)
+        return item._replace(object=now)
 
     def judge(self, item: Item, found: proof.Proof, doubted: Checksum | None) -> bool:
         """Whether the bytes may be published; False asks for them once more. Raises CheckFailed.

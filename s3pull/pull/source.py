@@ -13,8 +13,8 @@ A backslash before `*`, `?`, `[`, `]` or itself takes the meaning from it, so th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from s3pull.errors import UsageError
 from s3pull.pull.globs import fixed_part, has_magic, unescape
@@ -34,8 +34,7 @@ class Kind(Enum):
     GLOB = "glob"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
+class SourceSpec(NamedTuple):
     """A parsed SOURCE. Either `share` or `bucket` (a name or an access-point ARN) is set; `path` is as typed."""
 
     text: str
@@ -122,8 +121,7 @@ class Into(Enum):
     STDOUT = "stdout"
 
 
-@dataclass(frozen=True, slots=True)
-class Dest:
+class Dest(NamedTuple):
     """Where things go: the `folder`, and for one object the `name` in it (None: the key's own basename).
 
     `tree` is where in the folder a path goes that turns out to be no object but a tree ('': into the folder itself).

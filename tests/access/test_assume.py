@@ -357,7 +357,7 @@ def test_expiry_is_by_our_clock(reach):
     ],
 )
 def test_which_sts_is_asked(reach, environ, chosen, region):
-    from s3pull.access.sts import sts_region
+    from s3pull.access.profiles import sts_region
 
     reach.aws_files("[profile here]\nregion=eu-north-1\n")
     reach.patch.delenv("AWS_REGION")

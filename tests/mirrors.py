@@ -86,7 +86,10 @@ class Mirrored:
             folders[:] = [name for name in folders if name != ".s3pull"]
             for name in names:
                 path = Path(folder, name)
-                content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+                try:
+                    content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+                except FileNotFoundError:
+                    continue  # a run at work has given it another name meanwhile
                 found[path.relative_to(self.folder / below).as_posix()] = content
         return found
 

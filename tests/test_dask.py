@@ -327,11 +327,13 @@ def test_a_scheduler_without_workers_is_an_error(cluster, mirrored):
 
 def test_a_scheduler_that_goes_away_is_an_error_and_what_was_fetched_is_kept(mirrored, tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("going"))
-    two_workers(cluster, mirrored)
-    mirrored.aws.bandwidth = 200_000
-    running = mirrored.start("sync", mirrored.source, "m", "--dask", cluster.address)
-    wait_until(lambda: len(mirrored.files()) > 20 if mirrored.folder.exists() else False, "nothing arrives")
-    cluster.stop()
+    try:
+        two_workers(cluster, mirrored)
+        mirrored.aws.bandwidth = 200_000
+        running = mirrored.start("sync", mirrored.source, "m", "--dask", cluster.address)
+        wait_until(lambda: len(mirrored.files()) > 20 if mirrored.folder.exists() else False, "nothing arrives")
+    finally:
+        cluster.stop()
     done = running.finish()
     assert done.code == 15, done.stderr
     assert "s3pull: lost the Dask scheduler " in done.stderr

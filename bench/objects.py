@@ -56,6 +56,7 @@ class Bucket:
         """One object of zeros that takes no room; its ETag is that of a multipart upload."""
         from awscrt.checksums import crc64nvme
 
+        self.files.mkdir(parents=True, exist_ok=True)
         with (self.files / key).open("wb") as file:
             file.truncate(size)
         crc, zeros = 0, bytes(BLOCK)

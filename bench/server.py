@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -27,11 +28,14 @@ from objects import BUCKET, MODIFIED, MODIFIED_TEXT, Bucket
 LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 HEADERS_MORE = Path("/usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so")
 
+#: what one worker may have open; half of it are files that are kept open, the rest connections
+DESCRIPTORS = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
 CONFIGURATION = """\
 {modules}
 daemon off;
 worker_processes 2;
-worker_rlimit_nofile 65536;
+worker_rlimit_nofile {descriptors};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 {user}
@@ -43,7 +47,7 @@ http {{
   tcp_nodelay on;
   keepalive_requests 1000000;
   keepalive_timeout 75s;
-  open_file_cache max=200000 inactive=1h;
+  open_file_cache max={kept} inactive=1h;
   open_file_cache_valid 1h;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
@@ -203,6 +207,8 @@ class Nginx:
         (folder / "nginx.conf").write_text(
             CONFIGURATION.format(
                 folder=folder,
+                descriptors=DESCRIPTORS,
+                kept=DESCRIPTORS // 2,
                 root=bucket.files.parent,
                 bucket=BUCKET,
                 http_port=http_port,

@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from s3pull.errors import CredentialsError, S3pullError
+from s3pull.errors import CredentialsError
 from s3pull.events import ObjectEvent
 from s3pull.local.directory import FileStat
 from s3pull.local.settle import Settler
@@ -27,7 +28,8 @@ from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.ledger import Ledger
 from s3pull.pull.mate import Done, Lent, Note, Reached, Setup
 from s3pull.pull.progress import Progress
-from s3pull.pull.puller import Puller, Tally
+from s3pull.pull.puller import Item, Puller, Tally
+from s3pull.pull.small import Ahead
 from s3pull.remote.engine import SocketStore
 from s3pull.remote.twin import open_twin
 
@@ -210,13 +212,7 @@ class Errands:
         for item, reason in objects:
             with self._counting:
                 self._begun += 1
-            try:
-                directory = puller.tree.directory(item.folder, create=False)
-                begun = puller.start(item, directory, reason, worker)
-            except S3pullError as error:
-                puller.failed(item.object, item.path, error)
-            else:
-                puller.keep(begun, worker)
+            puller.attempt(item, worker, partial(_start, puller, item, reason, worker))
 
     def event(self, event: ObjectEvent) -> None:
         """What the puller reports."""
@@ -231,6 +227,10 @@ class Errands:
         """How far we are."""
         active = [(mark, shown.name, shown.size, shown.done) for mark, shown in list(progress.active.items())]
         return Reached(self._begun, progress.received, progress.done_bytes, active)
+
+
+def _start(puller: Puller, item: Item, reason: str, worker: Worker) -> Ahead | None:
+    return puller.start(item, puller.tree.directory(item.folder, create=False), reason, worker)
 
 
 def _stop(store: SocketStore, over: threading.Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3pull.errors import (
@@ -160,20 +161,23 @@ class Puller:
         if mate is not None and mate.consider():
             self.crew.halve()
         for item in items:
-            try:
-                begun = self._begin(item, worker)
-            except S3pullError as error:
-                self.failed(item.object, item.path, error)
-            else:
-                self.keep(begun, worker)
+            self.attempt(item, worker, partial(self._begin, item, worker))
         if mate is not None:
             mate.flush()
 
-    def keep(self, begun: small.Ahead | None, worker: Worker) -> None:
-        """What was asked for is pending; as many as may be stay so."""
-        if begun is not None:
-            worker.pending.append(begun)
-            worker.catch_up(self._room() - 1)
+    def attempt(self, item: Item, worker: Worker, begin: Callable[[], small.Ahead | None]) -> None:
+        """Begin with `item`; what it asked for is pending then, and as many as may be stay so.
+
+        Errors of `begin` are its event; those of objects that are ended meanwhile are not its own.
+        """
+        try:
+            begun = begin()
+        except S3pullError as error:
+            self.failed(item.object, item.path, error)
+        else:
+            if begun is not None:
+                worker.pending.append(begun)
+                worker.catch_up(self._room() - 1)
 
     def again(self, item: Item, reason: str, received: int) -> Task:
         """A task for an object that came back from the second process, for which so many bytes came there."""
@@ -181,23 +185,13 @@ class Puller:
         def task(worker: Worker) -> None:
             if received:
                 self._before[item.path] = self._before.get(item.path, 0) + received
-            try:
-                self.keep(self.start(item, self.tree.directory(item.folder), reason, worker), worker)
-            except S3pullError as error:
-                self.failed(item.object, item.path, error)
+            self.attempt(item, worker, lambda: self.start(item, self.tree.directory(item.folder), reason, worker))
 
         return task
 
     def orphaned(self, item: Item) -> Task:
         """A task for an object of a second process that died: it may have its name, or be whole in a part file."""
-
-        def task(worker: Worker) -> None:
-            try:
-                self.keep(self._begin(item, worker, counted=True), worker)
-            except S3pullError as error:
-                self.failed(item.object, item.path, error)
-
-        return task
+        return lambda worker: self.attempt(item, worker, lambda: self._begin(item, worker, counted=True))
 
     def look_again(self) -> None:
         """A process that wrote here has died: what it left is to be found when a folder is come to again."""

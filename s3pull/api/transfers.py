@@ -27,7 +27,6 @@ FilePath = str | os.PathLike[str]
 Patterns = str | Sequence[str]
 OnEvent = Callable[[ObjectEvent], object]
 
-_GRACE = 900.0
 #: failures that an `Incomplete` carries; it counts them all
 _MOST_KEPT = 1000
 
@@ -187,7 +186,7 @@ def sync(
             encode_names=encode_names,
             delete=delete,
             max_delete=limit,
-            publishing=Publishing(keep or 2, grace if grace is not None else _GRACE) if publish else None,
+            publishing=Publishing.of(keep, grace) if publish else None,
             deadline=deadline,
             wait=wait,
             locked=manifest,

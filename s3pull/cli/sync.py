@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from s3pull.pull.opening import OpenSource
 
 app = new_app()
-_GRACE = 900.0
 PUBLISH = "Publish"
 FAR = "Several processes or machines"
 
@@ -193,9 +192,7 @@ def _run(
         encode_names=transfer.encode_names,
         delete=sync.delete,
         max_delete=limit,
-        publishing=Publishing(sync.keep or 2, sync.grace if sync.grace is not None else _GRACE)
-        if sync.publish
-        else None,
+        publishing=Publishing.of(sync.keep, sync.grace) if sync.publish else None,
         deadline=sync.deadline,
         wait=sync.wait,
         locked=manifest,

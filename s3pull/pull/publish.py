@@ -37,6 +37,12 @@ class Publishing(NamedTuple):
     keep: int = 2
     grace: float = 900.0
 
+    @classmethod
+    def of(cls, keep: int | None, grace: float | None) -> Publishing:
+        """What was asked for, and the usual where nothing was."""
+        usual = cls()
+        return cls(usual.keep if keep is None else keep, usual.grace if grace is None else grace)
+
 
 class Publication:
     """The current release, open to read, and the next one, made when it is needed. `state` None: a dry run."""

@@ -45,6 +45,16 @@ class Wanted(NamedTuple):
             *(path, known, standing),
         )
 
+    @property
+    def place(self) -> str:
+        """Where it goes; a folder's ends in `/`."""
+        return self.path or self.key
+
+    @property
+    def folder(self) -> bool:
+        """True for a `dir/` marker."""
+        return self.place.endswith("/")
+
     def object(self, root: str) -> RemoteObject:
         """As a listing has it."""
         return RemoteObject(

@@ -81,13 +81,13 @@ class Deeds:
         """Have all that is wanted in `tree`, with its receipts. Raises the error that ended the run early."""
         receipts.on_error = self._transfer.stop
         fleet, held = self._order.fleet, self._held
-        here = (row for row in changes.wanted() if fleet is None or _is_folder(row))
+        here = (row for row in changes.wanted() if fleet is None or row.folder)
         with self._transfer.open(tree, self._ledger(receipts, receipts.record)) as puller:
             self._transfer.work(self._tasks(here, puller))
         self._transfer.stop_if_told()
         if fleet is not None and held is not None:
             run = Running(self._root, held.state, held.nonce, receipts, self._transfer, self._voice.event)
-            fleet.fetch(lambda: (row for row in changes.wanted() if not _is_folder(row)), run)
+            fleet.fetch(lambda: (row for row in changes.wanted() if not row.folder), run)
 
     def _ledger(self, receipts: Receipts, write: Callable[[Receipt], None]) -> Ledger:
         return Ledger(self._root, receipts.find, write, proven=self._order.choices.require_checksum)
@@ -101,9 +101,8 @@ class Deeds:
                 self._transfer.work(self._tasks(changes.wanted(), puller))
         else:
             for row in changes.wanted():
-                path = row.path or row.key
-                action, reason = Action.DOWNLOADED, Reason.NEW
-                if path.endswith("/"):
+                path, action, reason = row.place, Action.DOWNLOADED, Reason.NEW
+                if row.folder:
                     action, reason, path = Action.SKIPPED, Reason.DIRECTORY, path[:-1]
                 self._transfer.tally.counts[action] += 1
                 self._voice.event(
@@ -129,9 +128,8 @@ class Deeds:
             tasks: list[Task] = []
             wanted: list[Item] = []
             for row in page:
-                path = row.path or row.key
-                if path.endswith("/"):
-                    tasks.append(_folder_task(puller, row.object(self._root), path[:-1]))
+                if row.folder:
+                    tasks.append(_folder_task(puller, row.object(self._root), row.place[:-1]))
                 else:
                     wanted.append(item_of(row, self._root, exact=self._order.locked is not None))
             yield tasks + batched(wanted, puller)
@@ -139,7 +137,7 @@ class Deeds:
 
 def item_of(row: Wanted, root: str, *, exact: bool) -> Item:
     """What is to be fetched for `row`, whose key is below `root`. `exact`: this version, as a manifest locks it."""
-    folder, _, name = (row.path or row.key).rpartition("/")
+    folder, _, name = row.place.rpartition("/")
     return Item(row.object(root), folder, name, row.version_id if exact else None, exact=exact)
 
 
@@ -151,13 +149,8 @@ def part_age(order: SyncOrder, transfer: Transfer) -> float:
 def _expected(changes: Changes) -> Iterator[Expected]:
     """The files that will be made or replaced."""
     for row in changes.wanted():
-        path = row.path or row.key
-        if not path.endswith("/"):
-            yield Expected(row.key, path, row.size, row.modified, row.known)
-
-
-def _is_folder(row: Wanted) -> bool:
-    return (row.path or row.key).endswith("/")
+        if not row.folder:
+            yield Expected(row.key, row.place, row.size, row.modified, row.known)
 
 
 def _is_in_the_way(row: Gone, ways: set[str]) -> bool:

@@ -255,7 +255,7 @@ class Verify:
             hint = "s3pull sync brings this folder up to date"
             for row in changes.wanted():
                 how = "was replaced at the source" if row.known else "is new at the source"
-                receipt = Receipt(row.key, row.path or row.key, row.size, 0, row.etag)
+                receipt = Receipt(row.key, row.place, row.size, 0, row.etag)
                 reason = Reason.CHANGED if row.known else Reason.NEW
                 self._fail(receipt, Broken(receipt.path, how, reason, hint, row.key))
             for gone in changes.gone():

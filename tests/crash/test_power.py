@@ -90,8 +90,8 @@ def cut_everywhere(
             right()
 
 
-def test_the_first_sync(world: World) -> None:
-    bodies = {"a": body(1, 100), "d/b": body(2, 300), "big": body(3, 300_000)}
+def cut_a_first_sync(world: World, bodies: dict[str, bytes]) -> None:
+    """`cut_everywhere` a sync of `bodies` into nothing."""
     put_all(world, bodies)
     ends_right(world, "ls", world.source)
 
@@ -109,27 +109,16 @@ def test_the_first_sync(world: World) -> None:
         assert world.nothing_stray()
 
     cut_everywhere(world, "sync", world.source, "m", "--json", "--jobs", "1", look=look, right=right, safe=safe)
+
+
+def test_the_first_sync(world: World) -> None:
+    bodies = {"a": body(1, 100), "d/b": body(2, 300), "big": body(3, 300_000)}
+    cut_a_first_sync(world, bodies)
 
 
 def test_many_small_ones_that_one_syncfs_makes_safe(world: World) -> None:
     bodies = {f"{n % 3}/{n:02}": body(n, 20 + n) for n in range(20)}
-    put_all(world, bodies)
-    ends_right(world, "ls", world.source)
-
-    def look() -> None:
-        if world.folder.exists():
-            finals_are_whole(world.folder, bodies)
-            no_receipt_lies(world.folder / ".s3pull", world.folder)
-
-    def safe() -> None:
-        assert {name: data for name, data in world.files().items() if not own(name)} == bodies
-        assert set(world.receipts()) == set(bodies)
-
-    def right() -> None:
-        safe()
-        assert world.nothing_stray()
-
-    cut_everywhere(world, "sync", world.source, "m", "--json", "--jobs", "1", look=look, right=right, safe=safe)
+    cut_a_first_sync(world, bodies)
 
 
 def test_a_sync_that_replaces_and_deletes(world: World) -> None:

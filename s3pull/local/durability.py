@@ -84,33 +84,6 @@ def syncfs() -> Callable[[int], None] | None:
     return sync
 
 
-@functools.cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    try:
-        call = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):  # musl has none on some architectures
-        return None
-    call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    return call
-
-
-_WRITE = 2  # SYNC_FILE_RANGE_WRITE: start, do not wait
-
-
-def start_writing(fd: int, offset: int, length: int) -> None:
-    """Ask the kernel to begin writing these bytes of an open file to the disk (sync_file_range(2)).
-
-    Promises nothing: the sync at the end finds less to do, because the disk worked while the network did.
-    """
-    call = _sync_file_range()
-    if call is not None:
-        call(fd, offset, length, _WRITE)
-
-
 def _full_sync(fd: int) -> None:
     import fcntl
 

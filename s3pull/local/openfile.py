@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
 
 _COPY_STEP = 64 * 1024 * 1024
 _COPY_BUFFER = 1024 * 1024
@@ -20,15 +19,15 @@ _CANNOT_COPY = frozenset({errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EIN
 class OpenFile:
     """A descriptor that is closed when the last who uses it lets go.
 
-    Were it closed under a write, its number could be another file's by then. `on_close` is called when it
-    is really closed.
+    Were it closed under a write, its number could be another file's by then. `held` is let go of when it is
+    really closed.
     """
 
-    __slots__ = ("_lock", "_on_close", "fd")
+    __slots__ = ("_held", "_lock", "fd")
 
-    def __init__(self, fd: int, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(self, fd: int, held: object = None) -> None:
         self.fd = fd
-        self._on_close = on_close
+        self._held = held
         #: ext4 and XFS let one writer at a time into a file, and the others spin on a core: here they sleep instead
         self._lock = threading.Lock()
 
@@ -37,10 +36,17 @@ class OpenFile:
             self.close()
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        os.close(fd)
-        if self._on_close is not None:
-            self._on_close()
+        with self._lock:
+            fd, self.fd = self.fd, -1
+        try:
+            os.close(fd)
+        finally:
+            self._held = None
+
+    def duplicate(self) -> OpenFile | None:
+        """The same file once more, for one who takes long: closing this one is not kept waiting. None once closed."""
+        with self._lock:
+            return OpenFile(os.dup(self.fd), self._held) if self.fd >= 0 else None
 
     def write_at(self, offset: int, data: memoryview) -> None:
         with self._lock:

@@ -9,7 +9,6 @@ What is not done here: which bytes to fetch, whether the whole is the object (`p
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 import weakref
@@ -17,11 +16,11 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from s3pull.errors import Cancelled, NameRefused, ObjectError
+from s3pull.errors import Cancelled, NameRefused
 from s3pull.local import owner
 from s3pull.local.checkpoint import Claim, Header, Running, claims, header_line, longest_match, record, seed_of
 from s3pull.local.directory import Directory, FileStat, nanoseconds
-from s3pull.local.durability import start_writing, sync_data, sync_file
+from s3pull.local.durability import sync_data
 from s3pull.local.names import OWN_PREFIX
 from s3pull.local.openfile import OpenFile, copy_range
 from s3pull.local.oserrors import data_error
@@ -33,8 +32,21 @@ _SCAN_EVERY = 1.0
 _IDENT_AT = len(OWN_PREFIX) + 1
 _LARGEST_LOG = 64 * 1024 * 1024
 
-#: the parts that this process has open: the names in it are not free to be taken by another thread
+#: the parts that this process works on: the names in it are not free to be taken by another thread
 _open_here: set[str] = set()
+
+
+class _Claim:
+    """A name is in `_open_here` for as long as anybody has its claim."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        _open_here.add(name)
+
+    def __del__(self) -> None:
+        _open_here.discard(self._name)
 
 
 class Candidate(NamedTuple):
@@ -109,10 +121,12 @@ class PartFile:
         header: Header,
         files: tuple[OpenFile, OpenFile, OpenFile | None],
         segments: dict[int, list[Claim]],
+        held: _Claim,
     ) -> None:
         self.directory = directory
         self.final_name = final_name
         self.name = name
+        self._held: _Claim | None = held
         self.header = header
         self._part: OpenFile | None = files[0]
         self._log: OpenFile | None = files[1]
@@ -157,20 +171,15 @@ class PartFile:
             return None
         # The new log comes first: whenever this is killed, one whole pair of part and log is there.
         new = owner.part_name(name.ident)
-        _open_here.add(new)
-        try:
-            log = _new_log(directory, new, header, segments)
-            part = open_own(directory, new, write=True) if directory.rename(name.part, new) else None
-            if part is None:
-                directory.unlink(new + LOG_SUFFIX)
-                _open_here.discard(new)
-                return None
-            directory.unlink(name.name)
-            _resize(part, header.size, directory.path(final_name))
-        except BaseException:
-            _open_here.discard(new)
-            raise
-        return cls(directory, final_name, new, header, (part, log, None), segments)
+        held = _Claim(new)
+        log = _new_log(directory, new, header, segments)
+        part = open_own(directory, new, write=True, held=held) if directory.rename(name.part, new) else None
+        if part is None:
+            directory.unlink(new + LOG_SUFFIX)
+            return None
+        directory.unlink(name.name)
+        _resize(part, header.size, directory.path(final_name))
+        return cls(directory, final_name, new, header, (part, log, None), segments, held)
 
     @classmethod
     def _create(
@@ -183,17 +192,16 @@ class PartFile:
         segments: dict[int, list[Claim]],
     ) -> PartFile:
         name = owner.part_name(ident)
-        _open_here.add(name)
+        held = _Claim(name)
         try:
-            part = OpenFile(directory.create(name), functools.partial(_open_here.discard, name))
+            part = OpenFile(directory.create(name), held)
             _resize(part, header.size, directory.path(final_name))
             log = _new_log(directory, name, header, {})
         except BaseException:
-            _open_here.discard(name)
             directory.unlink(name)
             directory.unlink(name + LOG_SUFFIX)
             raise
-        return cls(directory, final_name, name, header, (part, log, source), segments)
+        return cls(directory, final_name, name, header, (part, log, source), segments, held)
 
     # --- bytes ------------------------------------------------------------------------------------------
 
@@ -223,13 +231,12 @@ class PartFile:
         except OSError as error:
             raise data_error(error, f"cannot write the log of {self._path()!r}") from error
 
-    def start_writing(self, segment: int) -> None:
-        """Let the disk begin with a segment that is complete; `finish` then waits for less."""
-        start_writing(self._file().fd, segment * self.header.segment, self.header.length(segment))
-
     def datasync(self) -> None:
-        """Bound what a power cut can waste."""
-        sync_data(self._file().fd, self._path())
+        """Bring to the disk what is written so far: the end then waits for less, and a power cut wastes less."""
+        copy = self._file().duplicate()
+        if copy is None:
+            raise Cancelled(f"the part file of {self._path()!r} was closed")
+        sync_data(copy.fd, self._path())
 
     # --- going on ---------------------------------------------------------------------------------------
 
@@ -272,11 +279,11 @@ class PartFile:
 
     # --- the end ----------------------------------------------------------------------------------------
 
-    def finish(self, mtime: float | None, durable: bool) -> FileStat:
-        """Give the verified file its time (seconds since the epoch) and its final name; what it then looks like.
+    def complete(self, mtime: float | None) -> FileStat:
+        """All bytes are here and proven: set the time (seconds since the epoch) and close it; how it will look.
 
-        Data first, then the name, so that no power cut leaves the name on something else. All other threads are done
-        with it. Raises NameRefused where a folder has the final name: the part is then still there, closed.
+        All other threads are done with it. What is left is the settler's (the disk, then the name); until `named` or
+        `close` nobody else in this process takes it up.
         """
         part = self._file()
         path = self._path()
@@ -284,22 +291,20 @@ class PartFile:
         try:
             if when is not None and os.utime in os.supports_fd:
                 os.utime(part.fd, ns=(when, when))
-            if durable:
-                sync_file(part.fd, path)
             found = FileStat.of(os.fstat(part.fd))
             part.close()  # network file systems report here what they could not write
         except OSError as error:
             raise data_error(error, f"cannot finish {path!r}") from error
-        self._let_go()
+        self._part = self._log = self._source = None
         if mtime is not None and when is not None and os.utime not in os.supports_fd:
             self.directory.set_mtime(self.name, mtime)
             found = found._replace(mtime_ns=when)
-        if not self.directory.rename(self.name, self.final_name):
-            raise ObjectError(f"cannot finish {path!r}: somebody removed its part file")
-        if durable:
-            self.directory.sync()
-        self.directory.unlink(self.name + LOG_SUFFIX)
         return found
+
+    def named(self) -> None:
+        """It has its final name: nobody needs its log."""
+        self._let_go()
+        self.directory.unlink(self.name + LOG_SUFFIX)
 
     def discard(self) -> None:
         """Remove the part and its log."""
@@ -321,7 +326,7 @@ class PartFile:
         self.close()
 
     def _let_go(self) -> None:
-        self._part = self._log = self._source = None
+        self._part = self._log = self._source = self._held = None
 
     def _file(self) -> OpenFile:
         part = self._part
@@ -421,7 +426,7 @@ def _new_log(directory: Directory, name: str, header: Header, segments: dict[int
     return log
 
 
-def open_own(directory: Directory, name: str, *, write: bool = False) -> OpenFile | None:
+def open_own(directory: Directory, name: str, *, write: bool = False, held: object = None) -> OpenFile | None:
     """The file `name` if it is one that we could have made; nobody else's bytes, or second name, are trusted."""
     try:
         fd = directory.open(name, write)
@@ -429,7 +434,7 @@ def open_own(directory: Directory, name: str, *, write: bool = False) -> OpenFil
         return None
     if fd is None:
         return None
-    file = OpenFile(fd, functools.partial(_open_here.discard, name) if write else None)
+    file = OpenFile(fd, held)
     return file if directory.can_own(os.fstat(fd)) else None
 
 

@@ -1,9 +1,9 @@
-"""Small files: written whole under a part name, made durable many at a time, then given their final names.
+"""Complete files under part names: made durable many at a time, then given their final names.
 
-An fsync each would cost more than the download. So files gather in batches bounded by time, number and bytes; one
-syncfs(2) makes a large batch durable, then it is renamed, then its directories are synced. A thread of its own does
-this while the download goes on. A crash in between leaves part files only, which the next run takes up
-(`leftovers`) or `parts.sweep` removes.
+An fsync each would cost more than the download of small ones. So files gather in batches bounded by time, number and
+bytes; one syncfs(2) makes a large batch durable, then it is renamed, then its directories are synced. A thread of its
+own does this while the download goes on, and brings large files to the disk while they still grow (`sync_soon`). A
+crash in between leaves part files only, which the next run takes up (`leftovers`, `parts`) or `parts.sweep` removes.
 
 What is not done here: whether the bytes are right is known before a file is added.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
-from s3pull.errors import DiskError, ObjectError, S3pullError
+from s3pull.errors import Cancelled, DiskError, ObjectError, S3pullError
 from s3pull.local import durability, owner
 from s3pull.local.directory import Directory, FileStat, nanoseconds
 from s3pull.local.oserrors import data_error
@@ -30,6 +30,8 @@ _BATCH_BYTES = 64 * 1024 * 1024
 _MANY = 16
 #: files that may wait before whoever adds has to wait too
 _WAITING = 4 * _BATCH_FILES
+#: bytes of a growing file after which it is worth a sync: what is left for the end takes a tenth of a second
+SYNC_BYTES = 64 * 1024 * 1024
 
 #: told once for each file: None, or why it did not get its name
 Done = Callable[[S3pullError | None], None]
@@ -44,6 +46,7 @@ class _Waiting(NamedTuple):
     final_name: str
     mtime: float | None
     on_done: Done
+    keep: bool
 
 
 class Written(NamedTuple):
@@ -83,7 +86,7 @@ def write_whole(
 
 
 class Settler:
-    """Gives small files their names. `add` from any thread; each `on_done` is called once, from the settler's thread.
+    """Gives complete files their names. `add` from any thread; each `on_done` is called once, from its own thread.
 
     After a DiskError nothing more is settled: `add`, `flush` and `close` raise it, and what waited is told of it.
     Not durable: `add` renames at once and there is no thread. `syncfs` False: an fsync each.
@@ -95,6 +98,7 @@ class Settler:
         self._seconds = seconds
         self._change = threading.Condition()
         self._waiting: list[_Waiting] = []
+        self._growing: list[Callable[[], None]] = []
         self._bytes = 0
         self._since = 0.0
         self._hurry = False
@@ -112,12 +116,14 @@ class Settler:
         on_done: Done,
         *,
         size: int = 0,
+        keep: bool = False,
     ) -> None:
         """Settle `part_name` of `directory`, written and closed, as `final_name`. `mtime` None: it has its time.
 
-        Blocks while very many wait.
+        `keep`: where it does not get its name, another run can go on with it, so it is not removed. Blocks while very
+        many wait.
         """
-        file = _Waiting(directory, part_name, final_name, mtime, on_done)
+        file = _Waiting(directory, part_name, final_name, mtime, on_done, keep)
         if not self._durable:
             self._raise()
             on_done(self._attempt(_set_time, file) or self._attempt(_name, file))
@@ -134,11 +140,30 @@ class Settler:
             count = len(self._waiting)
             if count == 1:
                 self._since = time.monotonic()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="settle", daemon=True)
-                self._thread.start()
-            elif count in (1, _BATCH_FILES) or self._bytes >= _BATCH_BYTES:
+            if not self._started() and (count in (1, _BATCH_FILES) or self._bytes >= _BATCH_BYTES):
                 self._change.notify_all()
+
+    def sync_soon(self, sync: Callable[[], None]) -> None:
+        """Call `sync`, which brings a file that still grows to the disk, when nothing else is to be done.
+
+        It raises DiskError, or Cancelled where the file is closed by then. Raises the DiskError of an earlier one.
+        """
+        if not self._durable:
+            return
+        with self._change:
+            self._raise()
+            if sync not in self._growing:
+                self._growing.append(sync)
+                self._started()
+                self._change.notify_all()
+
+    def _started(self) -> bool:
+        """Start the thread if there is none yet, and whether that was so. The lock is held."""
+        if self._thread is not None:
+            return False
+        self._thread = threading.Thread(target=self._run, name="settle", daemon=True)
+        self._thread.start()
+        return True
 
     def flush(self) -> None:
         """Settle what waits, and return when it is done. Raises the DiskError that stopped it."""
@@ -155,11 +180,13 @@ class Settler:
         dropped: list[_Waiting] = []
         with self._change:
             self._closed = True
+            self._growing.clear()
             if abandon:
                 dropped, self._waiting = self._waiting, []
             self._change.notify_all()
         for file in dropped:
-            file.directory.unlink(file.part_name)
+            if not file.keep:
+                file.directory.unlink(file.part_name)
         if self._thread is not None and not abandon:
             self._thread.join()
         if not abandon:
@@ -177,17 +204,25 @@ class Settler:
 
     def _run(self) -> None:
         while True:
+            sync: Callable[[], None] | None = None
+            batch: list[_Waiting] = []
             with self._change:
-                while not self._due():
+                while not self._due() and not self._growing:
                     if self._closed and not self._waiting:
                         return
                     self._change.wait(self._seconds - (time.monotonic() - self._since) if self._waiting else None)
-                batch, self._waiting = self._waiting, []
-                self._bytes = 0
-                self._busy = True
-                self._change.notify_all()
+                if self._due():
+                    batch, self._waiting = self._waiting, []
+                    self._bytes = 0
+                    self._busy = True
+                    self._change.notify_all()
+                else:
+                    sync = self._growing.pop(0)
             try:
-                self._settle(batch)
+                if sync is None:
+                    self._settle(batch)
+                else:
+                    self._attempt(_sync_growing, sync)
             except BaseException as error:  # from an `on_done`: whoever waits for us must hear of it
                 self._error = error
             with self._change:
@@ -289,6 +324,13 @@ def _sync(file: _Waiting, *, barrier: bool = True) -> None:
         os.close(fd)
 
 
+def _sync_growing(sync: Callable[[], None]) -> None:
+    try:
+        sync()
+    except Cancelled:
+        pass  # it is complete by now, or given up: it comes with a batch, or not at all
+
+
 def _sync_before_others(file: _Waiting) -> None:
     _sync(file, barrier=False)
 
@@ -298,7 +340,8 @@ def _name(file: _Waiting) -> None:
         if not file.directory.rename(file.part_name, file.final_name):
             raise _gone(file)
     except ObjectError:
-        file.directory.unlink(file.part_name)
+        if not file.keep:
+            file.directory.unlink(file.part_name)
         raise
 
 

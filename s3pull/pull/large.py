@@ -22,9 +22,11 @@ from s3pull.errors import Cancelled, CheckFailed, ObjectChanged, S3pullError, Tr
 from s3pull.events import Action
 from s3pull.local.checkpoint import Header
 from s3pull.local.parts import PartFile
+from s3pull.local.settle import SYNC_BYTES, Written
 from s3pull.objects import FULL_OBJECT, Checksum
 from s3pull.pull import proof
 from s3pull.pull.crew import LARGE_BUFFER
+from s3pull.pull.outcome import Outcome, settle
 from s3pull.pull.progress import ActiveObject
 from s3pull.remote import checksums
 
@@ -63,6 +65,7 @@ class LargeObject:
         self._lock = threading.Lock()
         self._repins = 0
         self._received = 0
+        self._unsynced = 0
         self._resumed = False
         self._doubted: Checksum | None = None
         self._stated = item.object
@@ -179,8 +182,18 @@ class LargeObject:
                 body = None
                 attempts.failed(error)
         self._crcs[segment.index] = segment.crc
-        if self._puller.choices.durable and segment.at == segment.end:
-            self._open_part().start_writing(segment.index)
+        if segment.at == segment.end:
+            self._sync_at_times(segment.end - segment.start)
+
+    def _sync_at_times(self, count: int) -> None:
+        """A segment of `count` bytes is complete. What the disk has already is not waited for at the end."""
+        with self._lock:
+            self._unsynced += count
+            due = self._unsynced >= SYNC_BYTES
+            if due:
+                self._unsynced = 0
+        if due:
+            self._puller.settler.sync_soon(self._open_part().datasync)
 
     def _stream(self, segment: _Segment, worker: Worker, attempts: Attempts) -> None:
         """The rest of a segment over one connection. Raises Transient where it broke off; what came is written."""
@@ -255,20 +268,13 @@ class LargeObject:
             self._doubted = found.by
             self._start_anew(worker)
             return
-        stated = self._stated
-        look = part.finish(stated.last_modified, durable=self._puller.choices.durable)
+        written = Written(part.name, part.complete(self._stated.last_modified))
         self._puller.open_objects.discard(self)
-        self._puller.wrote(self._item, stated, look, content, verified=bool(found.equal))
-        self._puller.finished(
-            self._item,
-            Action.RESUMED if self._resumed else Action.DOWNLOADED,
-            reason=self._reason,
-            worker=worker,
-            received=self._received,
-            stated=stated,
-            by=found.by,
-            verified=bool(found.equal),
+        action = Action.RESUMED if self._resumed else Action.DOWNLOADED
+        outcome = Outcome(
+            *(self._item, self._stated, action, self._reason, self._received, found.by, content, bool(found.equal))
         )
+        settle(self._puller, self._directory, written, outcome, worker, part=part)
 
     def _prove(self, part: PartFile) -> proof.Proof:
         if self._stated.checksum is None:

@@ -17,6 +17,7 @@ from s3pull.local import owner
 from s3pull.local.settle import Written, write_whole
 from s3pull.objects import FULL_OBJECT, Checksum, RemoteObject
 from s3pull.pull import large, proof
+from s3pull.pull.outcome import Outcome, settle
 from s3pull.pull.standing import OWN_ALGORITHM
 from s3pull.remote import checksums
 
@@ -111,8 +112,9 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
         if puller.choices.durable:  # it will wait for its batch: a run that is killed leaves it to the next
             name = owner.part_name(_ident(stated, item), owner.seal(own, bool(found.equal)))
     written = write_whole(directory, view, stated.last_modified, name)
-    outcome = _Outcome(item, stated, Action.DOWNLOADED, reason, received, found.by, content, bool(found.equal))
-    _settle(puller, directory, written, outcome, worker)
+    outcome = Outcome(item, stated, Action.DOWNLOADED, reason, received, found.by, content, bool(found.equal))
+    settle(puller, directory, written, outcome, worker)
+    worker.meter.done_bytes += written.look.size
 
 
 def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> bool:
@@ -140,42 +142,10 @@ def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worke
         return False
     listed = sums.content(pin.key) if sums is not None else None
     content = listed or _own_checksum(taken.crc)
-    outcome = _Outcome(item, pin, Action.RESUMED, reason, 0, content, content, taken.verified or listed is not None)
-    _settle(puller, directory, Written(taken.name, taken.look), outcome, worker)
+    outcome = Outcome(item, pin, Action.RESUMED, reason, 0, content, content, taken.verified or listed is not None)
+    settle(puller, directory, Written(taken.name, taken.look), outcome, worker)
+    worker.meter.done_bytes += taken.look.size
     return True
-
-
-class _Outcome(NamedTuple):
-    """What is told of a file once it has its name."""
-
-    item: Item
-    stated: RemoteObject
-    action: Action
-    reason: str
-    received: int
-    by: Checksum | None
-    content: Checksum | None
-    verified: bool
-
-
-def _settle(puller: Puller, directory: Directory, written: Written, outcome: _Outcome, worker: Worker) -> None:
-    item, stated, action, reason, received, by, content, verified = outcome
-
-    def settled(error: S3pullError | None) -> None:
-        try:
-            if error is not None:
-                puller.failed(stated, item.path, error, received)
-            else:
-                puller.wrote(item, stated, written.look, content, verified=verified)
-                puller.finished(item, action, reason=reason, received=received, stated=stated, by=by, verified=verified)
-        except BaseException as fatal:
-            # this runs in the settler's thread, which has others' files to settle
-            puller.crew.stop(fatal)
-
-    size = written.look.size
-    puller.settler.add(directory, written.name, item.name, None, settled, size=size)
-    worker.meter.done_bytes += size
-    worker.meter.done_files += 1
 
 
 def _ident(pin: RemoteObject, item: Item) -> str:

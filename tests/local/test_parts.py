@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 from s3pull.errors import Cancelled, DiskError, NameRefused, ObjectError
-from s3pull.local import openfile, owner, parts
+from s3pull.local import durability, openfile, owner, parts
 from s3pull.local import tree as tree_module
 from s3pull.local.checkpoint import Claim, Header, claims, longest_match
 from s3pull.local.directory import Directory
 from s3pull.local.owner import State
 from s3pull.local.parts import PartFile, find, sweep
 from s3pull.local.tree import Probe, Tree
-from tests.local.writer import content, crc, header, write_segment
+from tests.local.writer import content, crc, finish, header, write_segment
 
 SIZE, SEGMENT = 350_000, 100_000
 HEADER = header(SIZE, SEGMENT)
@@ -52,7 +52,7 @@ def begin(directory: Directory, *segments: int, final: str = "final", keep: bool
 def complete(part: PartFile) -> None:
     for segment in range(part.header.segments):
         write_segment(part, memoryview(DATA), segment, 0)
-    part.finish(None, durable=False)
+    finish(part)
 
 
 def make_owned_by(directory: Directory, part: PartFile, token: str) -> str:
@@ -91,7 +91,7 @@ def test_from_the_first_byte_to_the_name(directory: Directory, tmp_path: Path, d
     assert part.read_at(SIZE, buffer) == 0
     part.datasync()
     assert not (tmp_path / "a/final").exists()
-    found = part.finish(1_600_000_000.25, durable=durable)
+    found = finish(part, 1_600_000_000.25, durable=durable)
     assert os.listdir(tmp_path / "a") == ["final"]
     assert (tmp_path / "a/final").read_bytes() == DATA
     there = (tmp_path / "a/final").stat()
@@ -99,7 +99,7 @@ def test_from_the_first_byte_to_the_name(directory: Directory, tmp_path: Path, d
 
 
 def test_an_empty_object(directory: Directory, tmp_path: Path) -> None:
-    PartFile.open(directory, "empty", Header("k", "e", 0, SEGMENT, "CRC32")).finish(None, durable=False)
+    finish(PartFile.open(directory, "empty", Header("k", "e", 0, SEGMENT, "CRC32")))
     assert (tmp_path / "a/empty").read_bytes() == b""
 
 
@@ -124,7 +124,7 @@ def test_finish_does_not_replace_a_folder(directory: Directory, tmp_path: Path) 
     (tmp_path / "a/final").mkdir()
     part = begin(directory, 0)
     with pytest.raises(NameRefused, match="folder"):
-        part.finish(None, durable=False)
+        finish(part)
     assert part.name in directory.names()
     part.discard()
     assert directory.names() == ["final"]
@@ -134,19 +134,21 @@ def test_a_part_that_somebody_removed(directory: Directory) -> None:
     part = begin(directory, 0)
     directory.unlink(part.name)
     with pytest.raises(ObjectError, match="removed"):
-        part.finish(None, durable=False)
+        finish(part)
 
 
 def test_data_is_durable_before_the_name_is(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    real_sync, real_rename, real_utime = parts.sync_file, Directory.rename, os.utime
-    monkeypatch.setattr(parts, "sync_file", lambda *given: (steps.append("data"), real_sync(*given)))
+    real_sync, real_rename, real_utime = durability.sync_file, Directory.rename, os.utime
+    monkeypatch.setattr(
+        durability, "sync_file", lambda *given, **more: (steps.append("data"), real_sync(*given, **more))
+    )
     monkeypatch.setattr(Directory, "rename", lambda *given: (steps.append("rename"), real_rename(*given))[1])
     monkeypatch.setattr(tree_module, "sync_directory", lambda fd, what: steps.append(f"directory {what}"))
     monkeypatch.setattr(os, "utime", lambda *given, **more: (steps.append("time"), real_utime(*given, **more)))
     os.supports_fd.add(os.utime)
     try:
-        begin(directory, 0).finish(1.0, durable=True)
+        finish(begin(directory, 0), 1.0, durable=True)
     finally:
         os.supports_fd.discard(os.utime)
     assert steps == ["time", "data", "rename", "directory a", "directory ."]
@@ -352,9 +354,9 @@ def test_a_full_disk(directory: Directory, monkeypatch: pytest.MonkeyPatch, numb
         for name, call in (
             ("pwrite", lambda: part.write_at(0, memoryview(b"x"))),
             ("write", lambda: part.checkpoint(0, 1, 1)),
-            ("fsync", lambda: part.finish(None, durable=True)),
             ("fdatasync", part.datasync),
             ("ftruncate", lambda: PartFile.create(directory, "b", "0" * 16, HEADER)),
+            ("fsync", lambda: finish(part, durable=True)),
         ):
             patch.setattr(os, name, full)
             with pytest.raises(DiskError, match="'a/") as caught:
@@ -399,7 +401,7 @@ def test_without_positional_calls(directory: Directory, tmp_path: Path, monkeypa
     buffer = memoryview(bytearray(SIZE))
     assert part.read_at(0, buffer) == SIZE
     assert buffer == DATA
-    part.finish(None, durable=False)
+    finish(part)
     assert (tmp_path / "a/final").read_bytes() == DATA
 
 
@@ -416,6 +418,41 @@ def test_a_closed_part_says_so(directory: Directory) -> None:
     ):
         with pytest.raises(Cancelled):
             call()
+
+
+def test_a_sync_under_way_ends_in_its_own_file(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`complete` need not wait for it, and must not free the descriptor's number under it."""
+    part = begin(directory, 0)
+    syncing, go, inodes = threading.Event(), threading.Event(), list[int]()
+
+    def slow(fd: int) -> None:
+        syncing.set()
+        go.wait(5)
+        inodes.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    thread = threading.Thread(target=part.datasync)
+    thread.start()
+    syncing.wait(5)
+    part.complete(None)
+    others = [directory.create(f"other{n}") for n in range(3)]
+    go.set()
+    thread.join()
+    fd = directory.open(part.name, False)
+    assert fd is not None
+    assert inodes == [os.fstat(fd).st_ino]
+    for other in (fd, *others):
+        os.close(other)
+    with pytest.raises(Cancelled):
+        part.datasync()
+
+
+def test_what_waits_for_its_name_is_not_taken_up(directory: Directory) -> None:
+    part = begin(directory, 0, 1, 2, 3)
+    part.complete(None)
+    assert find(directory, IDENT) == []
+    part.close()
+    assert [candidate.claimed for candidate in find(directory, IDENT)] == [SIZE]
 
 
 def test_a_write_under_way_ends_in_its_own_file(
@@ -453,7 +490,7 @@ def test_no_descriptor_is_left_open(directory: Directory) -> None:
     with PartFile.open(directory, "final", HEADER) as part:
         assert len(os.listdir("/proc/self/fd")) == before + 3
     part = PartFile.open(directory, "final", HEADER)
-    part.finish(None, durable=True)
+    finish(part, durable=True)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -545,7 +582,7 @@ def test_two_processes_with_one_object(tmp_path: Path) -> None:
         assert first.returncode == 0
         assert (tmp_path / "a/final").read_bytes() == DATA
         part.write_at(0, memoryview(DATA))
-        part.finish(None, durable=False)
+        finish(part)
     assert (tmp_path / "a/final").read_bytes() == DATA
     assert os.listdir(tmp_path / "a") == ["final"]
 

@@ -1,4 +1,4 @@
-"""Small files: durable before they are named, each told once, and nothing half done after a crash."""
+"""Complete files: durable before they are named, each told once, and nothing half done after a crash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from s3pull.errors import DiskError, NameRefused, ObjectError, S3pullError
+from s3pull.errors import Cancelled, DiskError, NameRefused, ObjectError, S3pullError
 from s3pull.local import durability, settle
 from s3pull.local import tree as tree_module
 from s3pull.local.directory import Directory
@@ -278,6 +278,109 @@ def test_short_writes_are_completed(tree: Tree, tmp_path: Path, monkeypatch: pyt
     data = os.urandom(1000)
     name = write_whole(tree.directory(""), memoryview(data)).name
     assert (tmp_path / name).read_bytes() == data
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_another_run_can_go_on_with_is_kept(tree: Tree, tmp_path: Path, durable: bool) -> None:
+    directory = tree.directory("a")
+    (tmp_path / "a/taken").mkdir()
+    told = Told()
+    kept, dropped = (write_whole(directory, b"data").name for _ in range(2))
+    with Settler(durable) as settler:
+        settler.add(directory, kept, "taken", None, told.of("kept"), keep=True)
+        settler.add(directory, dropped, "taken", None, told.of("dropped"))
+    assert all(isinstance(error, NameRefused) for [error] in told.by_name.values())
+    assert sorted(os.listdir(tmp_path / "a")) == sorted([kept, "taken"])
+
+
+def test_abandoning_keeps_what_another_run_can_go_on_with(tree: Tree, tmp_path: Path) -> None:
+    part = write_whole(tree.directory(""), b"data").name
+    settler = Settler(True, seconds=3600)
+    settler.add(tree.directory(""), part, "f", None, lambda error: None, keep=True)
+    settler.close(abandon=True)
+    assert os.listdir(tmp_path) == [part]
+
+
+# --- files that still grow ------------------------------------------------------------------------------
+
+
+def test_a_growing_file_is_synced_beside_the_rest_and_once_though_asked_for_often(tree: Tree) -> None:
+    calls: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        calls.append(threading.current_thread().name)
+        begun.set()
+        go.wait(10)
+
+    with Settler(True, seconds=3600) as settler:
+        settler.sync_soon(slow)
+        assert begun.wait(10)
+        for _ in range(5):
+            settler.sync_soon(slow)
+        go.set()
+        while len(calls) < 2:
+            time.sleep(0.001)
+    assert calls == ["settle", "settle"]
+
+
+def test_what_is_complete_goes_before_what_grows(tree: Tree) -> None:
+    order: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        go.wait(10)
+
+    settler = Settler(True, seconds=0)
+    settler.sync_soon(first)
+    assert begun.wait(10)
+    settler.sync_soon(lambda: order.append("growing"))
+    name = write_whole(tree.directory(""), b"").name
+    settler.add(tree.directory(""), name, "f", None, lambda error: order.append("named"))
+    go.set()
+    while len(order) < 2:
+        time.sleep(0.001)
+    settler.close()
+    assert order == ["named", "growing"]
+
+
+def test_a_disk_that_fails_under_a_growing_file_stops_everything(tree: Tree, tmp_path: Path) -> None:
+    """The kernel tells of a failed write once: the sync at the end would find nothing wrong."""
+
+    def broken() -> None:
+        raise DiskError("cannot sync 'f': Input/output error")
+
+    told = Told()
+    settler = Settler(True, seconds=3600)
+    settler.sync_soon(broken)
+    while settler._error is None:
+        time.sleep(0.001)
+    for call in (
+        lambda: settler.sync_soon(broken),
+        lambda: settler.add(tree.directory(""), write_whole(tree.directory(""), b"").name, "f", None, told.of("f")),
+        settler.close,
+    ):
+        with pytest.raises(DiskError, match="Input/output"):
+            call()
+    assert "f" not in os.listdir(tmp_path)
+
+
+def test_a_growing_file_that_was_closed_meanwhile_is_nobodys_failure(tree: Tree, tmp_path: Path) -> None:
+    def closed() -> None:
+        raise Cancelled("closed")
+
+    with Settler(True) as settler:
+        settler.sync_soon(closed)
+        add_files(settler, tree.directory("a"), Told(), 1)
+    assert os.listdir(tmp_path / "a") == ["f0"]
+
+
+def test_not_durable_nothing_is_synced() -> None:
+    settler = Settler(False)
+    settler.sync_soon(lambda: pytest.fail("synced"))
+    assert settler._thread is None
+    settler.close()
 
 
 # --- crashes --------------------------------------------------------------------------------------------

@@ -13,8 +13,11 @@ import time
 import zlib
 from pathlib import Path
 
+from s3pull.errors import S3pullError
 from s3pull.local.checkpoint import Header
+from s3pull.local.directory import FileStat
 from s3pull.local.parts import PartFile
+from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
 
 PIECE = 16 * 1024
@@ -46,6 +49,22 @@ def write_segment(part: PartFile, data: memoryview, segment: int, pause: float) 
         time.sleep(pause)
 
 
+def finish(part: PartFile, mtime: float | None = None, *, durable: bool = False) -> FileStat:
+    """What follows when all is there: the settler gives it its name."""
+    errors: list[S3pullError] = []
+    look = part.complete(mtime)
+    with Settler(durable) as settler:
+        settler.add(
+            *(part.directory, part.name, part.final_name, None),
+            lambda error: errors.append(error) if error is not None else part.named(),
+            keep=True,
+        )
+    if errors:
+        part.close()
+        raise errors[0]
+    return look
+
+
 def main(root: str, seed: int, size: int, segment: int, pause: float, wait_at: int = -1) -> None:
     data = memoryview(content(seed, size))
     with Tree(Path(root), create=True) as tree:
@@ -68,7 +87,7 @@ def main(root: str, seed: int, size: int, segment: int, pause: float, wait_at: i
             thread.start()
         for thread in threads:
             thread.join()
-        part.finish(1_600_000_000.0, durable=True)
+        finish(part, 1_600_000_000.0, durable=True)
     print("done", flush=True)
 
 

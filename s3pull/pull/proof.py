@@ -166,11 +166,11 @@ def in_memory(view: memoryview) -> Content:
 
 def on_disk(read_at: Callable[[int, memoryview], int]) -> Content:
     """The content of a file; `read_at(offset, buffer)` returns how many bytes it read. A short file ends early."""
-    buffer = memoryview(bytearray(_CHUNK))
 
     def pieces(start: int, end: int) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(min(_CHUNK, end - start)))  # most objects are proven without reading them again
         while start < end:
-            count = read_at(start, buffer[: min(_CHUNK, end - start)])
+            count = read_at(start, buffer[: end - start])
             if not count:
                 return
             yield buffer[:count]

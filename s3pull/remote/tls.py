@@ -10,6 +10,7 @@ A certificate that does not verify is final at once: no retry makes it valid.
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
@@ -86,6 +87,10 @@ class Bytes(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
+#: each thread's own: between two calls there is nothing in it
+_rooms = threading.local()
+
+
 class Tls:
     """TLS over a socket or over another TLS (the one to an https:// proxy), fed by hand.
 
@@ -94,7 +99,7 @@ class Tls:
     on one connection), and with several threads most of the hand-overs of the GIL are gone.
     """
 
-    #: room for the answer to a small GET; doubled each time a read fills it
+    #: what is asked of the kernel at once: enough for the answer to a small GET, doubled each time there was as much
     _FIRST = 32 * 1024
     _MOST = 512 * 1024
 
@@ -105,7 +110,7 @@ class Tls:
         # as text it would go through the codec of international names, which takes 3 ms to load
         name = host.encode("ascii") if host.isascii() else host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
-        self._room = memoryview(bytearray(self._FIRST))
+        self._want = self._FIRST
 
     def do_handshake(self) -> None:
         """Raises what `handshake_error` knows, and TimeoutError where the socket has a timeout."""
@@ -160,11 +165,15 @@ class Tls:
             self._outer.sendall(self._outgoing.read())
 
     def _fill(self) -> None:
-        room = self._room
-        count = self._outer.recv_into(room)
+        try:
+            room: memoryview = _rooms.room
+        except AttributeError:
+            room = _rooms.room = memoryview(bytearray(self._MOST))
+        want = self._want
+        count = self._outer.recv_into(room[:want])
         if not count:
             self._incoming.write_eof()
             return
         self._incoming.write(room[:count])
-        if count == len(room) < self._MOST:
-            self._room = memoryview(bytearray(2 * count))
+        if count == want < self._MOST:
+            self._want = 2 * want

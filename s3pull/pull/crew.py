@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from s3pull.errors import Cancelled
+from s3pull.pull.memory import give_back_large
 from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, opening, streams
 from s3pull.pull.progress import Meter, Progress
 
@@ -174,6 +175,7 @@ class Crew:
         """Something large comes: have threads enough that the way is busy while each waits for its own."""
         if not self._streaming:
             self._streaming = True
+            give_back_large()
             with self._wake:
                 wanted = max(self._least_streams, streams(self._latency()))
                 self._pace.target = max(self._pace.target, min(self._pace.limit, wanted))

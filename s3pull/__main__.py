@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -16,9 +17,12 @@ def main() -> None:
 
         answer(sys.argv[2:])
         return
+    gc.disable()  # what is loaded now stays: looking for garbage in it, now and time and again later, finds none
     try:
         from s3pull.cli.app import main as run
 
+        gc.freeze()
+        gc.enable()
         code = run()
     except KeyboardInterrupt:
         code = 130

@@ -5,7 +5,6 @@ The words in `Action` and `Reason` are a published list that may grow; scripts m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ class Reason(StrEnum):
     DIRECTORY = "directory"  # a `dir/` marker
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectEvent:
+class ObjectEvent(NamedTuple):
     """One object is done with. `received` counts bytes that came over the network for it in this run."""
 
     action: Action
@@ -109,8 +107,7 @@ class Preflight(NamedTuple):
         return {"schema": SCHEMA, "event": "preflight", **{name: getattr(self, name) for name in self._fields}}
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """The last event of every run."""
 
     downloaded: int = 0
@@ -133,7 +130,7 @@ class Summary:
 
     def json(self) -> JSON:
         """The line of the `--json` contract."""
-        return {"schema": SCHEMA, "event": "summary", **{name: getattr(self, name) for name in self.__slots__}}
+        return {"schema": SCHEMA, "event": "summary", **{name: getattr(self, name) for name in self._fields}}
 
 
 def error_json(error: S3pullError) -> JSON:

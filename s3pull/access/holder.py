@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3pull.access.own import Own
 from s3pull.access.profiles import Profiles, reload
@@ -83,8 +82,7 @@ class OwnCredentials:
         return newer
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A session as held and cached."""
 
     credentials: Credentials

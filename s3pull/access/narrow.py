@@ -10,8 +10,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3pull.access import values
 from s3pull.objects import Access
@@ -24,8 +23,7 @@ _LIST = ["s3:ListBucket", "s3:ListBucketVersions"]
 _ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
 
 
-@dataclass(frozen=True, slots=True)
-class Narrowing:
+class Narrowing(NamedTuple):
     """A session policy (None: none), how wide it is ('prefix', 'bucket', 'role'), and what should be said about it."""
 
     policy: str | None

@@ -11,9 +11,8 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3pull import __version__
 from s3pull.access.options import refuse_plain_http
@@ -74,8 +73,7 @@ _BARE_DENIAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who STS says that some credentials are."""
 
     arn: str
@@ -83,8 +81,7 @@ class Caller:
     user_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A session as STS gave it. `credentials.expires` is by this machine's clock. `packed` is in per cent."""
 
     credentials: Credentials

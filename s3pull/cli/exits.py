@@ -24,8 +24,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
+from typing import NamedTuple
 
 import typer
 
@@ -55,8 +55,7 @@ class Stopped(Interrupted):
     exit_code = 143
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """How errors are told, read from the raw command line: it must work where that cannot be parsed."""
 
     json: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,8 +66,7 @@ def accounted(choice: AccessChoice, source: str, out: Output) -> Iterator[None]:
         )
         with suppress(S3pullError):  # where it is just that which failed
             access = find_access(choice, parse_source(source))
-            summary = replace(
-                summary,
+            summary = summary._replace(
                 role_arn=access.role_arn,
                 session_name=access.session_name,
                 source_identity=access.source_identity,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from s3pull import errors
@@ -172,7 +172,7 @@ def cut(rows: Iterable[Wanted], share: int) -> Iterator[list[Wanted]]:
 
 
 def _event_json(event: ObjectEvent) -> dict[str, Any]:
-    said = {one.name: getattr(event, one.name) for one in fields(event)}
+    said = event._asdict()
     return {**said, "error": _error_json(event.error)}
 
 

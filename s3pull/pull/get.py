@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from s3pull.errors import ListedMissing, NothingThere, S3pullError, UsageError
 from s3pull.events import ObjectEvent, Summary
@@ -25,15 +25,14 @@ _BATCH = 16
 _BATCHES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What to get: a parsed source below `prefix` (the share's), where to, and under which choices."""
 
     spec: SourceSpec
     dest: Dest
     prefix: str = ""
-    choices: Choices = field(default_factory=Choices)
-    filters: Filters = field(default_factory=Filters)
+    choices: Choices = Choices()
+    filters: Filters = Filters()
     encode_names: bool = False
     version_id: str | None = None
     #: lines of `--from-file`, where it was given

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from s3pull.access import profiles
 from s3pull.access.cache import Cache, open_cache
@@ -60,8 +59,7 @@ class Listener(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class OpenSource:
+class OpenSource(NamedTuple):
     """A source that can be read. Keys of `store` begin with `prefix`; `spec.path` is what comes after it."""
 
     spec: SourceSpec
@@ -89,8 +87,7 @@ class OpenSource:
 
     def signed(self, summary: Summary) -> Summary:
         """`summary`, with who it was that read."""
-        return replace(
-            summary,
+        return summary._replace(
             role_arn=self.access.role_arn,
             session_name=self.session.session_name,
             source_identity=self.access.source_identity,

@@ -55,8 +55,7 @@ KEEP_PARTS = 7 * 86400.0
 _HOPELESS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(NamedTuple):
     """What the user decided about files and proofs.
 
     `mirror`: replace what was edited here, too, and count it; `strict`: believe no file for its time alone;

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,7 +167,7 @@ class Sync:
         if self._publication is not None and event.reason == Reason.NEW and not event.planned:
             reason, edited = self._publication.why(event.key[len(self._judgement.root) :])
             self.transfer.tally.local_changes += edited
-            event = replace(event, reason=reason)
+            event = event._replace(reason=reason)
         self._voice.event(event)
 
     # --- which source, which tree -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import cpu_count
 from pathlib import Path
 
@@ -133,7 +133,7 @@ class Verify:
         """The last event: `skipped` counts what is right, `failed` what is not, `downloaded` what was repaired."""
         summary = self.transfer.summary(self._source, error)
         code = summary.exit if error is not None or not self._wrong else 6
-        return replace(summary, exit=code)
+        return summary._replace(exit=code)
 
     # --- what there is --------------------------------------------------------------------------------------
 

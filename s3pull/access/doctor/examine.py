@@ -145,7 +145,7 @@ class _Exam:
         answer = self._ask_role(narrowed)
         if answer.code == "PackedPolicyTooLarge" and narrowed.width == "prefix":
             note = "the session policy does not fit beside the session's tags: narrowed to the bucket, not the prefix"
-            narrowed = replace(narrowing(self._access, at_most="bucket"), note=note)
+            narrowed = narrowing(self._access, at_most="bucket")._replace(note=note)
             answer = self._ask_role(narrowed)
         step, warnings = assuming.verdict(answer, self._scene, narrowed)
         self._note(step, warnings)

@@ -15,6 +15,8 @@ from s3pull.cli.app import main
 from tests.acme import Acme
 from tests.test_readme import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")]

@@ -27,6 +27,8 @@ from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror
 from tests.transcript import run_s3pull
 
+pytestmark = pytest.mark.slow
+
 OWNER = "111111111111"
 ESCAPES = [
     "\x1b[2J\x1b[H\x1b]0;title\x07gone",

@@ -294,7 +294,10 @@ def test_what_goes_wrong_once_is_tried_again(acme, tmp_path, name, size):
         assert lines(done)[0]["error"]["message"]
 
 
-@pytest.mark.parametrize(("status", "code", "exit_code"), [(500, "InternalError", 15), (403, "AccessDenied", 10)])
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"),
+    [pytest.param(500, "InternalError", 15, marks=pytest.mark.slow), (403, "AccessDenied", 10)],
+)
 def test_what_goes_wrong_to_the_end_is_reported_with_code_and_request_id(acme, tmp_path, status, code, exit_code):
     acme.put("k", b"x" * 1000)
     acme.aws.fault(at("GetObject"), faults.status(status, code), times=None)
@@ -356,6 +359,7 @@ def test_a_denial_of_everything_ends_the_run_with_10(acme, tmp_path):
 # --- many processes, secrets --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twenty_processes_on_a_cold_cache_make_one_assume_role_call(acme, tmp_path):
     acme.put("k", b"x" * 1000)
     running = [acme.start(tmp_path, "get", "acme:k", f"copy-{n}") for n in range(20)]
@@ -376,6 +380,7 @@ def test_two_processes_on_one_object_both_end_right(acme, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
+@pytest.mark.slow
 def test_no_secret_anywhere(acme, tmp_path):
     acme.put("k", b"x" * 1000)
     acme.aws.fault(at("GetObject"), faults.status(403, "AccessDenied"), times=1)

@@ -10,6 +10,8 @@ from s3pull.pull.shards import shard_of
 from tests.fakes import at, faults
 from tests.mirrors import Mirrored, actions, summary, told
 
+pytestmark = pytest.mark.slow
+
 COUNT = 4
 BODIES = {f"{n % 5}/{n:03}.csv": f"row {n}\n".encode() * (n % 50 + 1) for n in range(200)}
 BIG = {f"big/{n}": bytes([n]) * 3_000_000 for n in range(4)}

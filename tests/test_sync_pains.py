@@ -147,6 +147,7 @@ def test_nothing_is_fetched_before_the_plan_is_whole(mirrored, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its peak")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_listing(mirrored):
     """s5cmd#497, s5cmd#745: 145 million objects are not held in memory.
 

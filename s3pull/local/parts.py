@@ -10,13 +10,14 @@ What is not done here: which bytes to fetch, whether the whole is the object (`p
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from s3pull.errors import Cancelled, NameRefused
+from s3pull.errors import Cancelled, NameRefused, ObjectError
 from s3pull.local import owner
 from s3pull.local.checkpoint import Claim, Header, Running, claims, header_line, longest_match, record, seed_of
 from s3pull.local.directory import Directory, FileStat, nanoseconds
@@ -29,7 +30,7 @@ from s3pull.local.owner import LOG_SUFFIX, PartName, State
 #: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
 UNKNOWN_AGE = 7 * 86400.0
 _SCAN_EVERY = 1.0
-_IDENT_AT = len(OWN_PREFIX) + 1
+_IDENT_AT, _IDENT_DIGITS = len(OWN_PREFIX) + 1, 16
 _LARGEST_LOG = 64 * 1024 * 1024
 
 #: the parts that this process works on: the names in it are not free to be taken by another thread
@@ -106,7 +107,10 @@ def _own_names(directory: Directory) -> list[str]:
 
 
 class PartFile:
-    """An open part file with its log. `header` is how it is cut: an adopted part keeps the cut it was begun with.
+    """An open part file. `header` is how it is cut: an adopted part keeps the cut it was begun with.
+
+    Its log comes with the first checkpoint: a file system looks long for an inode after many were freed, and most
+    objects are here before a log of them is worth one.
 
     `write_at`, `read_at`, `checkpoint`, `datasync` and `resume` (of different segments) may be called from many
     threads; once it is closed they raise Cancelled. All raise DiskError; ObjectError where the file system takes no
@@ -119,7 +123,7 @@ class PartFile:
         final_name: str,
         name: str,
         header: Header,
-        files: tuple[OpenFile, OpenFile, OpenFile | None],
+        files: tuple[OpenFile, OpenFile | None, OpenFile | None],
         segments: dict[int, list[Claim]],
         held: _Claim,
     ) -> None:
@@ -129,7 +133,8 @@ class PartFile:
         self._held: _Claim | None = held
         self.header = header
         self._part: OpenFile | None = files[0]
-        self._log: OpenFile | None = files[1]
+        self._log = files[1]
+        self._logging = threading.Lock()
         self._source = files[2]
         self._segments = segments
         self._seed = seed_of(header)
@@ -196,12 +201,10 @@ class PartFile:
         try:
             part = OpenFile(directory.create(name), held)
             _resize(part, header.size, directory.path(final_name))
-            log = _new_log(directory, name, header, {})
         except BaseException:
             directory.unlink(name)
-            directory.unlink(name + LOG_SUFFIX)
             raise
-        return cls(directory, final_name, name, header, (part, log, source), segments, held)
+        return cls(directory, final_name, name, header, (part, None, source), segments, held)
 
     # --- bytes ------------------------------------------------------------------------------------------
 
@@ -225,11 +228,18 @@ class PartFile:
         """Note that the first `done` bytes of `segment` are written and have the running checksum `crc`."""
         log = self._log
         if log is None:
-            raise Cancelled(f"the part file of {self._path()!r} was closed")
+            with self._logging:
+                self._file()
+                log = self._log = self._log or _new_log(self.directory, self.name, self.header, {})
         try:
             os.write(log.fd, record(self._seed, segment, done, crc))
         except OSError as error:
             raise data_error(error, f"cannot write the log of {self._path()!r}") from error
+
+    @property
+    def logged(self) -> bool:
+        """Whether there was a checkpoint: another run can go on from here."""
+        return self._log is not None
 
     def datasync(self) -> None:
         """Bring to the disk what is written so far: the end then waits for less, and a power cut wastes less."""
@@ -279,8 +289,10 @@ class PartFile:
 
     # --- the end ----------------------------------------------------------------------------------------
 
-    def complete(self, mtime: float | None) -> FileStat:
+    def complete(self, mtime: float | None, seal: str = "") -> FileStat:
         """All bytes are here and proven: set the time (seconds since the epoch) and close it; how it will look.
+
+        `seal` (`owner.seal`) goes into its name where it has no log, for another run to know it by (`leftovers`).
 
         All other threads are done with it. What is left is the settler's (the disk, then the name); until `named` or
         `close` nobody else in this process takes it up.
@@ -295,7 +307,14 @@ class PartFile:
             part.close()  # network file systems report here what they could not write
         except OSError as error:
             raise data_error(error, f"cannot finish {path!r}") from error
+        logged = self.logged
         self._part = self._log = self._source = None
+        if seal and not logged:
+            sealed = owner.part_name(self.name[_IDENT_AT : _IDENT_AT + _IDENT_DIGITS], seal)
+            self._held = _Claim(sealed)
+            if not self.directory.rename(self.name, sealed):
+                raise ObjectError(f"cannot finish {path!r}: somebody removed its part file")
+            self.name = sealed
         if mtime is not None and when is not None and os.utime not in os.supports_fd:
             self.directory.set_mtime(self.name, mtime)
             found = found._replace(mtime_ns=when)

@@ -20,7 +20,8 @@ from s3pull.pull.changes import Wanted
 from s3pull.pull.guard import requests_for
 from s3pull.pull.large import segment_size
 from s3pull.pull.pace import REQUEST_WEIGHT
-from s3pull.pull.puller import SMALL, Choices
+from s3pull.pull.puller import Choices
+from s3pull.pull.small import SMALL
 
 #: objects in an errand at most: what it says and what it brings back stays below a megabyte or so
 MOST_OBJECTS = 1000
@@ -80,7 +81,7 @@ class Errand:
         """What `text` gave."""
         said = json.loads(text)
         way = said["way"]
-        way["choices"] = Choices(**way["choices"])
+        way["choices"] = Choices(*way["choices"])
         rows = tuple(Wanted(*row) for row in said["rows"])
         known = tuple(Receipt(*row) for row in said["known"])
         return cls(Way(**way), said["ident"], said["nonce"], rows, known, said["listed"])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from s3pull.errors import Cancelled, CheckFailed, ObjectChanged, S3pullError, Transient
 from s3pull.events import Action
+from s3pull.local import owner
 from s3pull.local.checkpoint import Header
 from s3pull.local.parts import PartFile
 from s3pull.local.settle import SYNC_BYTES, Written
@@ -28,6 +29,7 @@ from s3pull.pull import proof
 from s3pull.pull.crew import LARGE_BUFFER
 from s3pull.pull.outcome import Outcome, settle
 from s3pull.pull.progress import ActiveObject
+from s3pull.pull.standing import OWN_ALGORITHM
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class LargeObject:
             try:
                 self._open()
                 part = self._open_part()
-                segment = _Segment(0, 0, part.header.length(0), 0, 0)
+                segment = _Segment(0, 0, part.header.length(0), 0, 0)  # what is slow has a log at once
                 part.resume(0, self._crc)  # an older part of it is not gone on with: this answer has more, or will
                 self._stated, self._resumed = body.object, False
                 self._puller.progress.active[id(self)] = self._shown
@@ -145,7 +147,8 @@ class LargeObject:
                 part = self._open_part()
                 done, crc = part.resume(index, self._crc)
                 start = index * part.header.segment
-                segment = _Segment(index, start, start + part.header.length(index), done, crc)
+                alone = part.header.segments == 1 and not part.logged
+                segment = _Segment(index, start, start + part.header.length(index), done, crc, alone=alone)
                 if self._sha is not None:
                     self._sha.resumed(index, segment.at)
                 self._advance(worker, done)
@@ -178,7 +181,10 @@ class LargeObject:
                     self._stream(segment, worker, attempts)
                 else:
                     self._pour(segment, body, worker, attempts)
-            except Transient as error:
+            except S3pullError as error:
+                self._note(segment)
+                if not isinstance(error, Transient):
+                    raise
                 body = None
                 attempts.failed(error)
         self._crcs[segment.index] = segment.crc
@@ -194,6 +200,14 @@ class LargeObject:
                 self._unsynced = 0
         if due:
             self._puller.settler.sync_soon(self._open_part().datasync)
+
+    def _note(self, segment: _Segment) -> None:
+        """Something went wrong: what came so far is for this run, or another one, to go on from."""
+        if segment.unmarked:
+            try:
+                self._open_part().checkpoint(segment.index, segment.at - segment.start, segment.crc)
+            except S3pullError:
+                pass  # closed, or the disk fails: whoever writes next hears of it
 
     def _stream(self, segment: _Segment, worker: Worker, attempts: Attempts) -> None:
         """The rest of a segment over one connection. Raises Transient where it broke off; what came is written."""
@@ -268,13 +282,23 @@ class LargeObject:
             self._doubted = found.by
             self._start_anew(worker)
             return
-        written = Written(part.name, part.complete(self._stated.last_modified))
+        look = part.complete(self._stated.last_modified, self._seal(part, verified=bool(found.equal)))
+        written = Written(part.name, look)
         self._puller.open_objects.discard(self)
         action = Action.RESUMED if self._resumed else Action.DOWNLOADED
         outcome = Outcome(
             *(self._item, self._stated, action, self._reason, self._received, found.by, content, bool(found.equal))
         )
         settle(self._puller, self._directory, written, outcome, worker, part=part)
+
+    def _seal(self, part: PartFile, *, verified: bool) -> str:
+        """What another run knows the file by, should this one be killed before it has its name; '' for its log."""
+        if not self._puller.choices.durable or part.logged or len(self._crcs) != 1:
+            return ""
+        if part.header.algorithm == OWN_ALGORITHM:
+            return owner.seal(self._crcs[0], verified)
+        part.checkpoint(0, part.header.size, self._crcs[0])
+        return ""
 
     def _prove(self, part: PartFile) -> proof.Proof:
         if self._stated.checksum is None:
@@ -342,9 +366,9 @@ class LargeObject:
 class _Segment:
     """Where one segment got to: everything before `at` is written, and `crc` covers it from the segment's start."""
 
-    __slots__ = ("_marked", "_marked_at", "_step", "at", "crc", "end", "index", "start")
+    __slots__ = ("_alone", "_marked", "_marked_at", "_step", "at", "crc", "end", "index", "start")
 
-    def __init__(self, index: int, start: int, end: int, done: int, crc: int) -> None:
+    def __init__(self, index: int, start: int, end: int, done: int, crc: int, *, alone: bool = False) -> None:
         self.index = index
         self.start = start
         self.end = end
@@ -352,15 +376,24 @@ class _Segment:
         self.crc = crc
         self._step = (end - start) // _CHECKPOINTS
         self._marked_at = time.monotonic()
+        self._alone = alone
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether bytes came since the last checkpoint."""
+        return self.at > self._marked
 
     def checkpoint_is_due(self) -> bool:
-        """True when a 32nd of the segment was written, after a second, and at the end."""
+        """True when a 32nd of the segment was written, after a second, and at the end.
+
+        Of an object that is one segment the first only after a second: most are whole by then.
+        """
         now = time.monotonic()
-        due = (
-            self.at == self.end or self.at - self._marked >= self._step or now - self._marked_at >= _CHECKPOINT_SECONDS
+        due = now - self._marked_at >= _CHECKPOINT_SECONDS or (
+            not self._alone and (self.at == self.end or self.at - self._marked >= self._step)
         )
         if due:
-            self._marked, self._marked_at = self.at, now
+            self._marked, self._marked_at, self._alone = self.at, now, False
         return due
 
 

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from s3pull.pull.sums import Sums
     from s3pull.remote.store import Store
 
-#: read whole into memory and written with one call; larger objects are streamed to a part file that can be resumed
-SMALL = 256 * 1024
 _REPINS = 3
 #: seconds that a part of a killed run waits for somebody to go on with it
 KEEP_PARTS = 7 * 86400.0
@@ -251,8 +249,9 @@ class Puller:
         elif item.object.archived:
             raise archived(item.object)
         else:
-            few = item.object.size <= SMALL
-            if few and self.leftovers and small.take_up(self, item, directory, decision.reason, worker):
+            few = item.object.size <= small.SMALL
+            alone = item.object.size <= large.SEGMENT
+            if alone and self.leftovers and small.take_up(self, item, directory, decision.reason, worker):
                 return None
             if self.mate is None or not self.mate.lend(item, decision.reason, large=not few):
                 return self.start(item, directory, decision.reason, worker)
@@ -260,7 +259,7 @@ class Puller:
 
     def start(self, item: Item, directory: Directory, reason: str, worker: Worker) -> small.Ahead | None:
         """Fetch what was decided on; of a small object only the request is sent. Raises what the store and disk do."""
-        if item.object.size <= SMALL:
+        if item.object.size <= small.SMALL:
             return small.ask(self, item, directory, reason)
         worker.catch_up()
         self.crew.stream()

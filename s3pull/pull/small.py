@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from s3pull.remote.store import Asked, Body
 
 
+#: bytes that are read whole into memory and written with one call; larger objects are streamed to a part file
+SMALL = 256 * 1024
 #: seconds that the body of a small object may take; then it goes to a part file that the next run can go on from
 _PATIENCE = 1.0
 
@@ -120,11 +122,15 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
 def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> bool:
     """Settle what a killed run had of `item`, whole, or go on with its part file; False where it left neither.
 
+    It is read whole into memory: it has one segment at most.
+
     Raises DiskError.
     """
     pin = item.object
     ident = _ident(pin, item)
     if puller.leftovers.begun(directory, ident):
+        if pin.size > SMALL:
+            return False  # it goes on with it anyway
         large.LargeObject(puller, item, directory, reason).begin(worker)
         return True
     if item.exact and pin.checksum is not None:  # the manifest's word is compared with what a GET says

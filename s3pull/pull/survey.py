@@ -17,7 +17,8 @@ from s3pull.pull.changes import Changes, Wanted
 from s3pull.pull.compare import Look
 from s3pull.pull.guard import requests_for
 from s3pull.pull.large import segment_size
-from s3pull.pull.puller import SMALL, archived
+from s3pull.pull.puller import archived
+from s3pull.pull.small import SMALL
 
 if TYPE_CHECKING:
     from s3pull.local.receipts import Brief

@@ -115,6 +115,7 @@ def test_the_whole_demo(temporary):
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_serve_prints_lines_that_work_in_a_shell(temporary, tmp_path):
     """What it prints is pasted into a POSIX shell as it stands."""
     shell_home = tmp_path / "shell"

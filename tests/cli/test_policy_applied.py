@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 OWNER, CONSUMER = "111111111111", "222222222222"
 READER = f"arn:aws:iam::{OWNER}:role/readers"
 ETL = f"arn:aws:iam::{CONSUMER}:role/etl"

@@ -39,7 +39,9 @@ def run(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     from s3pull.cli.app import main
+    from s3pull.pull import large
 
+    large.SEGMENT = int(os.environ.pop("CRASH_SEGMENT", large.SEGMENT))
     layer = ctypes.CDLL(None)
     if order["user"]:
         os.setgroups([])

@@ -35,6 +35,8 @@ from tests.fakes import at
 from tests.fakes.faults import then
 from tests.mirrors import LONG_AGO
 
+pytestmark = pytest.mark.slow
+
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 NOBODY = 65534
 SQLITE = ("disk i/o error", "unable to open database file", "database or disk is full", "readonly database")

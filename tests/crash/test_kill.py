@@ -22,6 +22,7 @@ import pytest
 from s3pull.local import owner
 from s3pull.local.checkpoint import claims
 from s3pull.local.receipts import Receipts
+from s3pull.pull.large import SEGMENT
 from s3pull.remote.checksums import encode, hasher
 from tests.crash.conftest import World
 from tests.crash.layer import KILL, KILLED, TEAR, Fate, Op, Ran
@@ -29,6 +30,7 @@ from tests.mirrors import LONG_AGO
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+MIB = 1024 * 1024
 BIG = 700_000
 
 
@@ -178,8 +180,13 @@ def put_all(world: World, bodies: dict[str, bytes]) -> None:
 SMALL = {"a": body(1, 100), "d/b": body(2, 3000), "d/c": b""}
 
 
-@pytest.mark.parametrize("bodies", [SMALL, {"big": body(3, BIG)}], ids=["small", "large"])
-def test_get(world: World, bodies: dict[str, bytes]) -> None:
+@pytest.mark.parametrize(
+    ("bodies", "segment"),
+    [(SMALL, SEGMENT), ({"big": body(3, BIG)}, SEGMENT), ({"big": body(4, 2 * BIG)}, MIB)],
+    ids=["small", "one-segment", "two-segments"],
+)
+def test_get(world: World, bodies: dict[str, bytes], segment: int) -> None:
+    world.env["CRASH_SEGMENT"] = str(segment)
     put_all(world, bodies)
     world.folder.mkdir()
     ends_right(world, "ls", world.source)
@@ -196,6 +203,7 @@ def test_get(world: World, bodies: dict[str, bytes]) -> None:
 
 
 def test_get_that_goes_on(world: World) -> None:
+    world.env["CRASH_SEGMENT"] = str(MIB)  # what is more than one segment has a log from its first bytes on
     bodies = {"big": body(4, 2 * BIG)}
     put_all(world, bodies)
     world.folder.mkdir()

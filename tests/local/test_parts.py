@@ -98,6 +98,35 @@ def test_from_the_first_byte_to_the_name(directory: Directory, tmp_path: Path, d
     assert (found.size, found.mtime_ns) == (there.st_size, there.st_mtime_ns) == (SIZE, 1_600_000_000_250_000_000)
 
 
+def test_a_log_comes_with_the_first_checkpoint(directory: Directory) -> None:
+    part = PartFile.open(directory, "final", HEADER)
+    assert (directory.names(), part.logged) == ([part.name], False)
+    part.write_at(0, memoryview(DATA)[:10])
+    threads = [threading.Thread(target=part.checkpoint, args=(n, 10, crc(memoryview(DATA)[:10], 0))) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(directory.names()) == [part.name, part.name + ".log"]
+    part.close()
+    [found] = find(directory, IDENT)
+    assert sorted(found.segments) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_what_is_complete_is_known_by_its_log_or_else_by_its_name(directory: Directory, logged: bool) -> None:
+    part = PartFile.open(directory, "final", HEADER)
+    part.write_at(0, memoryview(DATA))
+    if logged:
+        part.checkpoint(0, 10, 1)
+    part.complete(None, owner.seal(7, True))
+    facts = owner.parse(part.name)
+    assert facts is not None
+    assert (facts.ident, facts.seal) == (IDENT, "" if logged else owner.seal(7, True))
+    assert sorted(directory.names()) == ([part.name, part.name + ".log"] if logged else [part.name])
+    assert facts.part in parts._open_here or part.name in parts._open_here
+
+
 def test_an_empty_object(directory: Directory, tmp_path: Path) -> None:
     finish(PartFile.open(directory, "empty", Header("k", "e", 0, SEGMENT, "CRC32")))
     assert (tmp_path / "a/empty").read_bytes() == b""
@@ -231,7 +260,7 @@ def test_the_part_with_most_to_it_is_taken(directory: Directory) -> None:
     begin(directory, keep=True)
     with PartFile.open(directory, "final", HEADER) as part:
         assert sum(part.claimed.values()) == 300_000
-    assert len(directory.names()) == 6
+    assert len(directory.names()) == 5
 
 
 def test_another_object_or_version_is_not_taken(directory: Directory) -> None:
@@ -488,7 +517,7 @@ def test_no_descriptor_is_left_open(directory: Directory) -> None:
     before = len(os.listdir("/proc/self/fd"))
     make_owned_by(directory, begin(directory, 0, keep=True), FOREIGN)
     with PartFile.open(directory, "final", HEADER) as part:
-        assert len(os.listdir("/proc/self/fd")) == before + 3
+        assert len(os.listdir("/proc/self/fd")) == before + 2
     part = PartFile.open(directory, "final", HEADER)
     finish(part, durable=True)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -252,6 +254,39 @@ def test_what_killed_runs_left_of_small_files_is_swept_and_large_parts_are_not(s
     Path(f"{large}.log").write_bytes(header_line(Header("d/large", "e", 4, 4, "CRC32")))
     pull(store, "acme:", tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == sorted(["k", large.name, f"{large.name}.log"])
+
+
+LEAVE = """
+import sys, os
+from pathlib import Path
+from s3pull.local import owner
+from s3pull.local.settle import write_whole
+from s3pull.local.tree import Tree
+from s3pull.remote.checksums import crc_function
+data = sys.stdin.buffer.read()
+with Tree(Path(sys.argv[1]), create=True) as tree:
+    seal = owner.seal(crc_function("CRC64NVME")(data, 0), True)
+    write_whole(tree.directory(""), data, 1e9, owner.part_name(sys.argv[2], seal))
+"""
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_a_killed_run_left_whole_of_one_segment_is_not_fetched_again(store, tmp_path, torn):
+    body = os.urandom(MIB)
+    pin = store.put("big", body)
+    subprocess.run(
+        [sys.executable, "-c", LEAVE, tmp_path, owner.part_ident(pin.key, pin.etag, pin.size, "big")],
+        check=True, timeout=60, input=body, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    if torn:
+        [part] = tmp_path.iterdir()
+        with part.open("r+b") as file:
+            file.write(bytes(10))
+    done = pull(store, "acme:big", tmp_path)
+    assert done.actions() == {"big": "downloaded" if torn else "resumed"}
+    assert done.summary.received == (MIB if torn else 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["big"]
+    assert (tmp_path / "big").read_bytes() == body
 
 
 # --- one object, from byte 0 to done ------------------------------------------------------------------------

@@ -253,6 +253,7 @@ def test_it_borrows_the_session_and_its_renewal(fake_aws, tmp_path, monkeypatch,
     assert len({one.access_key for one in fake_aws.requests if one.action == "GetObject" and one.status == 200}) == 2
 
 
+@pytest.mark.slow
 def test_when_the_first_is_killed_the_second_ends(mirrored):
     """Whatever kills a run, no process of it goes on; and what is there then is taken up."""
     flood(mirrored, 3000)

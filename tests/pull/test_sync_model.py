@@ -24,6 +24,8 @@ from tests.pull.dying import die_at, in_a_fork
 from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror, tree
 
+pytestmark = pytest.mark.slow
+
 KEYS = ("a", "a/b", "a/b/c", "a-b", "a/d", "b/", "b/x", "big", "d/e/f", "é/ü", "z")
 BIG = 300_000  # streamed to a part file; the others are written whole
 #: where a run is killed: (class, method) before which it ends

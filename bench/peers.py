@@ -43,7 +43,8 @@ class Peer(NamedTuple):
     """A client: its name in the table, its program, its arguments for a job (None: it cannot do that), and how it
     tells its version. `report`: what makes it print a JSON line an object, with whether it was verified.
 
-    `reference`: it is not a rival, but shows what the machine gives.
+    `reference`: it is not a rival, but shows what the machine gives. `synced`: what it wrote is on the disk when it
+    ends, as it is with s3pull unless told otherwise.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Peer(NamedTuple):
     report: tuple[str, ...] = ()
     ours: bool = False
     reference: bool = False
+    synced: bool = False
 
 
 def program(name: str) -> str | None:
@@ -139,12 +141,25 @@ def curl(job: Job) -> list[str] | None:
     return ["-sSf", "-o", f"{job.target}/{job.source}", f"{job.endpoint}/{BUCKET}/{job.source}"]
 
 
+def then_synced(name: str, arguments: Callable[[Job], list[str]]) -> Callable[[Job], list[str] | None]:
+    """The same, and one syncfs(2) when it is done, which brings all files and names to the disk."""
+
+    def both(job: Job) -> list[str] | None:
+        if job.work != GET:
+            return None
+        return ["-c", '"$@" && sync -f "$0"', str(job.target), program(name) or name, *arguments(job)]
+
+    return both
+
+
 PEERS = (
-    Peer("s3pull", "s3pull", s3pull, report=("--json",), ours=True),
+    Peer("s3pull", "s3pull", s3pull, report=("--json",), ours=True, synced=True),
     Peer("s3pull --no-durable", "s3pull", s3pull_not_durable, report=("--json",), ours=True),
     Peer("s3pull, not verified", sys.executable, s3pull_unverified, ours=True),
     Peer("s5cmd", "s5cmd", s5cmd, "version"),
+    Peer("s5cmd, then sync", "sh", then_synced("s5cmd", s5cmd), synced=True),
     Peer("rclone", "rclone", rclone, "version"),
+    Peer("rclone, then sync", "sh", then_synced("rclone", rclone), synced=True),
     Peer("aws-cli", "/usr/bin/aws", aws),
     Peer("curl", "curl", curl, reference=True),
 )

@@ -6,6 +6,7 @@ task stops the whole run, and `finish` raises the first such. Tasks are not retr
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from typing import Protocol
 
 from s3pull.errors import Cancelled
 from s3pull.pull.memory import give_back_large
-from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, opening, streams
+from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, most, opening, streams
 from s3pull.pull.progress import Meter, Progress
 
 _BEAT = 0.05
@@ -70,7 +71,10 @@ Task = Callable[[Worker], None]
 
 
 class Crew:
-    """Runs tasks. `on_stop` is called once, when a fatal error or `stop` ends the run early (it closes sockets)."""
+    """Runs tasks. `on_stop` is called once, when a fatal error or `stop` ends the run early (it closes sockets).
+
+    A large object has `least_streams` threads at least, and no more are tried while `stream_cores` are busy with it.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Crew:
         progress: Progress,
         processes: int = 1,
         least_streams: int = 1,
+        stream_cores: float = math.inf,
         throttles: Callable[[], int] = lambda: 0,
         latency: Callable[[], float] = lambda: 0.0,
         on_stop: Callable[[], None] = lambda: None,
@@ -89,6 +94,7 @@ class Crew:
         self._on_stop = on_stop
         self._processes = processes
         self._least_streams = least_streams
+        self._stream_cores = stream_cores
         self._pace = Pace(limit=jobs)
         self._urgent: deque[Task] = deque()
         self._ready: deque[Task] = deque()
@@ -295,14 +301,16 @@ class Crew:
             now, spent = time.monotonic(), time.process_time()
             if now - began >= _WINDOW:
                 # small objects are Python's work, one thread at a time; large ones are not
-                self.busy = (spent - used) / (now - began) > _BUSY
-                self._bound = self.busy and not self._streaming
+                use = (spent - used) / (now - began)
+                self.busy = use > _BUSY
+                self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1)
                 began, used = now, spent
             with self._wake:
                 if self._closed and self._alive == 0:
                     return
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
+                self._pace.reach = most(self._latency())
                 active = sum(1 for meter in list(self._meters) if meter.received)
                 self._pace.step(now, float(work), waiting, self._throttles(), active, bound=self._bound)
                 self._grow()

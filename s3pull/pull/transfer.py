@@ -4,6 +4,7 @@ bring the tasks; what they are to fetch is none of this module's business.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +53,8 @@ class Transfer:
             progress=self.progress,
             throttles=lambda: store.patience.throttles if store is not None else 0,
             latency=lambda: store.latency if store is not None else 0.0,
-            least_streams=_streams(store),
+            least_streams=1 if _is_tls(store) or cores() < 2 else 2,
+            stream_cores=max(1, cores() - 1) if _is_tls(store) else math.inf,
             on_stop=self._on_stop,
         )
         self._puller: Puller | None = None
@@ -214,14 +216,13 @@ class Transfer:
         return tally.exits.copy().pop() if len(tally.exits) == 1 and not tally.good else 3
 
 
-def _streams(store: Store | None) -> int:
-    """Threads that a large object has at least.
+def _is_tls(store: Store | None) -> bool:
+    """Whether streams take turns: of plain HTTP the kernel does most, and several threads do that side by side.
 
-    Of plain HTTP the kernel does most, and two do that side by side; of TLS so much is done under Python's own lock
-    that a second one costs more than it brings.
+    Of TLS so much is done under Python's own lock that a second thread costs more than it brings on a full machine.
     """
     twin = store.twin() if store is not None else None
-    return 2 if twin is not None and twin.endpoint.scheme == "http" and cores() > 1 else 1
+    return twin is None or twin.endpoint.scheme == "https"
 
 
 def _sums(choices: Choices) -> Sums | None:

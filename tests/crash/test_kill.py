@@ -252,7 +252,8 @@ def test_get_into_a_mirror(world: World) -> None:
 
 
 def test_a_first_sync(world: World) -> None:
-    bodies = {"a": body(1, 100), "d/b": body(2, 300), "big": body(3, BIG)}
+    world.env["CRASH_SEGMENT"] = str(MIB)
+    bodies = {"a": body(1, 100), "d/b": body(2, 300), "big": body(3, 2 * BIG)}
     put_all(world, bodies)
     world.put("e/")
     ends_right(world, "ls", world.source)

@@ -5,7 +5,7 @@ import pytest
 
 from s3pull.errors import Cancelled
 from s3pull.pull.crew import Crew
-from s3pull.pull.pace import Pace, ahead, opening, streams
+from s3pull.pull.pace import Pace, ahead, most, opening, streams
 from s3pull.pull.progress import Progress
 
 
@@ -127,6 +127,18 @@ def test_pace_tries_no_more_where_python_is_what_it_is_bound_by():
     line = Line(Pace(limit=256, target=2), knee=64)
     assert set(line.run(8, bound=True)) == {2}
     assert max(line.run(4)) == 128
+
+
+def test_pace_tries_no_more_than_the_way_is_long():
+    line = Line(Pace(limit=256, target=2, reach=most(0.0001)), knee=1000)
+    assert max(line.run(8)) == 16
+    line.pace.reach = most(0.03)
+    assert max(line.run(20)) == 256
+
+
+@pytest.mark.parametrize(("milliseconds", "threads"), [(0, 16), (0.1, 16), (1.6, 16), (6, 60), (30, 300)])
+def test_threads_worth_trying(milliseconds, threads):
+    assert most(milliseconds / 1000) == threads
 
 
 def test_pace_waits_for_what_is_far_away_before_it_judges():

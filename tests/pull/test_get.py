@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3pull.errors import AccessDenied, CheckFailed, NothingThere, ServiceError, Transient
+from s3pull.errors import AccessDenied, Cancelled, CheckFailed, NothingThere, ServiceError, Transient
 from s3pull.events import Action
 from s3pull.local import owner
 from s3pull.local.checkpoint import Header, header_line
 from s3pull.objects import COMPOSITE, Checksum
+from s3pull.pull import large
 from s3pull.pull.get import Get, Order
 from s3pull.pull.globs import Filters
 from s3pull.pull.puller import Choices
@@ -481,6 +482,32 @@ def test_stop_leaves_only_part_files_and_the_next_run_goes_on(store, tmp_path):
     assert tree(tmp_path) == {"f": body}
     assert done.events[0].action is Action.RESUMED
     assert done.summary.received <= 24 * MIB
+
+
+def test_what_is_stopped_in_its_first_second_is_gone_on_with(store, tmp_path, monkeypatch):
+    """An object of one segment has no log yet: it gets one when anything goes wrong."""
+    body = noise(8 * MIB)
+    store.put("k", body, checksum=crc64(body))
+    spec = parse_source("acme:k")
+    get = Get(Order(spec, parse_dest(str(tmp_path / "f"), spec, is_directory=False), jobs=1), store, lambda event: None)
+    buffers = []
+    fill = large._fill
+
+    def stop_at_the_ninth(source, buffer):
+        buffers.append(len(buffer))
+        if len(buffers) == 9:
+            get.stop()
+        return fill(source, buffer)
+
+    monkeypatch.setattr(large, "_fill", stop_at_the_ninth)
+    with pytest.raises(Cancelled):
+        get.run()
+    monkeypatch.undo()
+    store._interrupted.clear()
+    store.patience = MemoryStore().patience
+    done = pull(store, "acme:k", tmp_path / "f")
+    assert (done.events[0].action, done.summary.received) == (Action.RESUMED, len(body) - sum(buffers[:8]))
+    assert tree(tmp_path) == {"f": body}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

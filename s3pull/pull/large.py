@@ -48,6 +48,7 @@ _MOST_SEGMENTS = 4096
 #: is written is noted (24 bytes), up to so many times a segment, and at least every second.
 _CHECKPOINTS = 32
 _CHECKPOINT_SECONDS = 1.0
+_FIRST_BYTES = _MIB
 _RUNNING = ("CRC64NVME", "CRC32C", "CRC32")
 
 
@@ -386,11 +387,13 @@ class _Segment:
     def checkpoint_is_due(self) -> bool:
         """True when a 32nd of the segment was written, after a second, and at the end.
 
-        Of an object that is one segment the first only after a second: most are whole by then.
+        Of an object that is one segment the first only after a second or a MiB: most are whole by then.
         """
         now = time.monotonic()
-        due = now - self._marked_at >= _CHECKPOINT_SECONDS or (
-            not self._alone and (self.at == self.end or self.at - self._marked >= self._step)
+        due = (
+            now - self._marked_at >= _CHECKPOINT_SECONDS
+            or self.at - self._marked >= (_FIRST_BYTES if self._alone else self._step)
+            or (self.at == self.end and not self._alone)
         )
         if due:
             self._marked, self._marked_at, self._alone = self.at, now, False

@@ -155,11 +155,12 @@ def test_revoked_sessions_are_denied_and_a_new_login_is_let_in(bucket, tmp_path,
     try:
         code = watched(["get", "s3://acme/d/b/", str(dest), "--json", "--jobs", "1"])
         events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        lost = [event for event in events if event["event"] == "object" and event["action"] == "failed"]
+        # where the machine is slow, a listing is denied first: that ends the run before any object is told of
+        lost = [event for event in events if event["event"] == "error" or event.get("action") == "failed"]
         assert code in (3, 10)
         assert lost
         assert {event["reason"] for event in lost} == {"denied"}
-        assert "explicit deny" in lost[0]["error"]["message"]
+        assert "explicit deny" in (lost[0].get("message") or lost[0]["error"]["message"])
         assert main(["login", "s3://acme/d/"]) == 0
         assert watched(["get", "s3://acme/d/b/", str(dest)]) == 0
     finally:

@@ -206,7 +206,7 @@ class LargeObject:
         """Something went wrong: what came so far is for this run, or another one, to go on from."""
         if segment.unmarked:
             try:
-                self._open_part().checkpoint(segment.index, segment.at - segment.start, segment.crc)
+                self._checkpoint(segment)
             except S3pullError:
                 pass  # closed, or the disk fails: whoever writes next hears of it
 
@@ -247,7 +247,11 @@ class LargeObject:
         worker.meter.received += count
         self._advance(worker, count, received=count)
         if segment.checkpoint_is_due():
-            part.checkpoint(segment.index, segment.at - segment.start, segment.crc)
+            self._checkpoint(segment)
+
+    def _checkpoint(self, segment: _Segment) -> None:
+        self._open_part().checkpoint(segment.index, segment.at - segment.start, segment.crc)
+        segment.mark()
 
     def _advance(self, worker: Worker, count: int, *, received: int = 0) -> None:
         worker.meter.done_bytes += count
@@ -389,15 +393,15 @@ class _Segment:
 
         Of an object that is one segment the first only after a second or a MiB: most are whole by then.
         """
-        now = time.monotonic()
-        due = (
-            now - self._marked_at >= _CHECKPOINT_SECONDS
-            or self.at - self._marked >= (_FIRST_BYTES if self._alone else self._step)
+        return (
+            self.at - self._marked >= (_FIRST_BYTES if self._alone else self._step)
             or (self.at == self.end and not self._alone)
+            or time.monotonic() - self._marked_at >= _CHECKPOINT_SECONDS
         )
-        if due:
-            self._marked, self._marked_at, self._alone = self.at, now, False
-        return due
+
+    def mark(self) -> None:
+        """There was a checkpoint here."""
+        self._marked, self._marked_at, self._alone = self.at, time.monotonic(), False
 
 
 def _fill(body: Body, buffer: memoryview) -> tuple[int, Transient | None]:

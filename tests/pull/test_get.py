@@ -16,6 +16,7 @@ from s3pull.errors import AccessDenied, Cancelled, CheckFailed, NothingThere, Se
 from s3pull.events import Action
 from s3pull.local import owner
 from s3pull.local.checkpoint import Header, header_line
+from s3pull.local.parts import PartFile
 from s3pull.objects import COMPOSITE, Checksum
 from s3pull.pull import large
 from s3pull.pull.get import Get, Order
@@ -328,6 +329,21 @@ def test_a_body_that_breaks_off_goes_on_where_it_stopped(store, tmp_path, size):
     assert done.error is None
     assert tree(tmp_path) == {"f": body}
     assert size <= done.summary.received <= size + (600_000 if size > 256 * 1024 else 6 * size)
+
+
+def test_what_came_is_noted_once_however_often_the_next_try_fails(store, tmp_path, monkeypatch):
+    body = noise(8 * MIB)
+    store.put("k", body, checksum=crc64(body))
+    breaks = iter([("break", MIB // 2), ("break", 0), ("break", 0), ("break", 0)])
+    store.faults.append(lambda key, start, end: next(breaks, None))
+    noted = []
+    checkpoint = PartFile.checkpoint
+    monkeypatch.setattr(
+        PartFile, "checkpoint", lambda part, *claim: (noted.append(claim[1]), checkpoint(part, *claim))[1]
+    )
+    assert pull(store, "acme:k", tmp_path / "f").error is None
+    assert tree(tmp_path) == {"f": body}
+    assert noted == sorted(set(noted))
 
 
 @pytest.mark.parametrize("size", [1000, MIB, 20 * MIB])

@@ -166,9 +166,13 @@ def in_memory(view: memoryview) -> Content:
 
 def on_disk(read_at: Callable[[int, memoryview], int]) -> Content:
     """The content of a file; `read_at(offset, buffer)` returns how many bytes it read. A short file ends early."""
+    buffer = memoryview(b"")  # most objects are proven without reading them again
 
     def pieces(start: int, end: int) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(min(_CHUNK, end - start)))  # most objects are proven without reading them again
+        nonlocal buffer
+        most = min(_CHUNK, end - start)
+        if len(buffer) < most:
+            buffer = memoryview(bytearray(most))
         while start < end:
             count = read_at(start, buffer[: end - start])
             if not count:

@@ -10,6 +10,7 @@ so does it (`mate_process`). Its part files are its own: a later run takes them 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -99,6 +100,15 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         return os.cpu_count() or 1
+
+
+def stream_cores(twin: Twin | None) -> float:
+    """Cores that large objects may have busy while it pays to try more threads for them.
+
+    Of plain HTTP the kernel does most, and several threads do that side by side. Of TLS so much is done under Python's
+    own lock that a second thread costs more than it brings on a full machine. A store without a twin is taken for TLS.
+    """
+    return math.inf if twin is not None and twin.endpoint.scheme == "http" else max(1, cores() - 1)
 
 
 def _is_python(program: str | None) -> bool:

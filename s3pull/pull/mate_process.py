@@ -7,7 +7,6 @@ Signals from the terminal are not for it.
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import signal
@@ -27,7 +26,7 @@ from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, Credentials, RemoteObject
 from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.ledger import Ledger
-from s3pull.pull.mate import Done, Lent, Note, Reached, Setup, cores
+from s3pull.pull.mate import Done, Lent, Note, Reached, Setup, stream_cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Item, Puller, Tally
 from s3pull.pull.small import Ahead
@@ -61,7 +60,7 @@ def _work() -> None:
     crew = Crew(
         jobs=setup.jobs,
         processes=2,
-        stream_cores=max(1, cores() - 1) if setup.twin.endpoint.scheme == "https" else math.inf,
+        stream_cores=stream_cores(setup.twin),
         progress=progress,
         throttles=lambda: store.patience.throttles,
         latency=lambda: store.latency,

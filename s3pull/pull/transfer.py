@@ -18,7 +18,7 @@ from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
 from s3pull.pull.crew import Crew, Task
 from s3pull.pull.ledger import Ledger
-from s3pull.pull.mate import Mate, cores
+from s3pull.pull.mate import Mate, cores, stream_cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
 from s3pull.remote.store import Store
@@ -48,13 +48,14 @@ class Transfer:
         self._emit = emit
         self._jobs = jobs
         self._began = time.time()
+        enough = stream_cores(store.twin() if store is not None else None)
         self.crew = Crew(
             jobs=jobs,
             progress=self.progress,
             throttles=lambda: store.patience.throttles if store is not None else 0,
             latency=lambda: store.latency if store is not None else 0.0,
-            least_streams=1 if _is_tls(store) or cores() < 2 else 2,
-            stream_cores=max(1, cores() - 1) if _is_tls(store) else math.inf,
+            least_streams=2 if enough == math.inf and cores() > 1 else 1,
+            stream_cores=enough,
             on_stop=self._on_stop,
         )
         self._puller: Puller | None = None
@@ -214,15 +215,6 @@ class Transfer:
         if 6 in tally.exits and (self.choices.require_checksum or self.choices.checksums is not None):
             return 6
         return tally.exits.copy().pop() if len(tally.exits) == 1 and not tally.good else 3
-
-
-def _is_tls(store: Store | None) -> bool:
-    """Whether streams take turns: of plain HTTP the kernel does most, and several threads do that side by side.
-
-    Of TLS so much is done under Python's own lock that a second thread costs more than it brings on a full machine.
-    """
-    twin = store.twin() if store is not None else None
-    return twin is None or twin.endpoint.scheme == "https"
 
 
 def _sums(choices: Choices) -> Sums | None:

@@ -30,7 +30,7 @@ from s3pull.local.owner import LOG_SUFFIX, PartName, State
 #: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
 UNKNOWN_AGE = 7 * 86400.0
 _SCAN_EVERY = 1.0
-_IDENT_AT, _IDENT_DIGITS = len(OWN_PREFIX) + 1, 16
+_IDENT_AT = len(OWN_PREFIX) + 1
 _LARGEST_LOG = 64 * 1024 * 1024
 
 #: the parts that this process works on: the names in it are not free to be taken by another thread
@@ -147,7 +147,7 @@ class PartFile:
 
         What other dead owners left of the same object is then of no use, and removed.
         """
-        ident = owner.part_ident(header.key, header.etag, header.size, final_name)
+        ident = _ident(header, final_name)
         part: PartFile | None = None
         for candidate in find(directory, ident):
             if part is None and candidate.header[:3] == header[:3] and candidate.claimed and usable(candidate.header):
@@ -310,7 +310,7 @@ class PartFile:
         logged = self.logged
         self._part = self._log = self._source = None
         if seal and not logged:
-            sealed = owner.part_name(self.name[_IDENT_AT : _IDENT_AT + _IDENT_DIGITS], seal)
+            sealed = owner.part_name(_ident(self.header, self.final_name), seal)
             self._held = _Claim(sealed)
             if not self.directory.rename(self.name, sealed):
                 raise ObjectError(f"cannot finish {path!r}: somebody removed its part file")
@@ -418,6 +418,10 @@ def _clock(directory: Directory) -> float:
     finally:
         os.close(fd)
         directory.unlink(name)
+
+
+def _ident(header: Header, final_name: str) -> str:
+    return owner.part_ident(header.key, header.etag, header.size, final_name)
 
 
 # --- files ----------------------------------------------------------------------------------------------

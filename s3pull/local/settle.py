@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
@@ -140,7 +141,8 @@ class Settler:
             count = len(self._waiting)
             if count == 1:
                 self._since = time.monotonic()
-            if not self._started() and (count in (1, _BATCH_FILES) or self._bytes >= _BATCH_BYTES):
+            self._begin()
+            if count in (1, _BATCH_FILES) or self._bytes >= _BATCH_BYTES:
                 self._change.notify_all()
 
     def sync_soon(self, sync: Callable[[], None]) -> None:
@@ -154,16 +156,14 @@ class Settler:
             self._raise()
             if sync not in self._growing:
                 self._growing.append(sync)
-                self._started()
+                self._begin()
                 self._change.notify_all()
 
-    def _started(self) -> bool:
-        """Start the thread if there is none yet, and whether that was so. The lock is held."""
-        if self._thread is not None:
-            return False
-        self._thread = threading.Thread(target=self._run, name="settle", daemon=True)
-        self._thread.start()
-        return True
+    def _begin(self) -> None:
+        """Start the thread if there is none yet. The lock is held."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="settle", daemon=True)
+            self._thread.start()
 
     def flush(self) -> None:
         """Settle what waits, and return when it is done. Raises the DiskError that stopped it."""
@@ -204,25 +204,19 @@ class Settler:
 
     def _run(self) -> None:
         while True:
-            sync: Callable[[], None] | None = None
-            batch: list[_Waiting] = []
             with self._change:
-                while not self._due() and not self._growing:
+                while not (due := self._due()) and not self._growing:
                     if self._closed and not self._waiting:
                         return
                     self._change.wait(self._seconds - (time.monotonic() - self._since) if self._waiting else None)
-                if self._due():
-                    batch, self._waiting = self._waiting, []
-                    self._bytes = 0
-                    self._busy = True
+                if due:
+                    work: Callable[[], object] = partial(self._settle, self._waiting)
+                    self._waiting, self._bytes, self._busy = [], 0, True
                     self._change.notify_all()
                 else:
-                    sync = self._growing.pop(0)
+                    work = partial(self._attempt, _sync_growing, self._growing.pop(0))
             try:
-                if sync is None:
-                    self._settle(batch)
-                else:
-                    self._attempt(_sync_growing, sync)
+                work()
             except BaseException as error:  # from an `on_done`: whoever waits for us must hear of it
                 self._error = error
             with self._change:

@@ -104,7 +104,7 @@ class Preflight(NamedTuple):
 
     def json(self) -> JSON:
         """The line of the `--json` contract."""
-        return {"schema": SCHEMA, "event": "preflight", **{name: getattr(self, name) for name in self._fields}}
+        return {"schema": SCHEMA, "event": "preflight", **self._asdict()}
 
 
 class Summary(NamedTuple):
@@ -130,7 +130,7 @@ class Summary(NamedTuple):
 
     def json(self) -> JSON:
         """The line of the `--json` contract."""
-        return {"schema": SCHEMA, "event": "summary", **{name: getattr(self, name) for name in self._fields}}
+        return {"schema": SCHEMA, "event": "summary", **self._asdict()}
 
 
 def error_json(error: S3pullError) -> JSON:

@@ -4,8 +4,6 @@ import base64
 import hashlib
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from s3pull.pull.globs import Filters
 from s3pull.pull.puller import Choices
 from s3pull.pull.source import parse_dest, parse_source
 from s3pull.remote import checksums
+from tests.pull.dying import leave_whole
 from tests.pull.memory_store import MemoryStore
 
 MIB = 1024 * 1024
@@ -258,28 +257,11 @@ def test_what_killed_runs_left_of_small_files_is_swept_and_large_parts_are_not(s
     assert sorted(path.name for path in folder.iterdir()) == sorted(["k", large.name, f"{large.name}.log"])
 
 
-LEAVE = """
-import sys, os
-from pathlib import Path
-from s3pull.local import owner
-from s3pull.local.settle import write_whole
-from s3pull.local.tree import Tree
-from s3pull.remote.checksums import crc_function
-data = sys.stdin.buffer.read()
-with Tree(Path(sys.argv[1]), create=True) as tree:
-    seal = owner.seal(crc_function("CRC64NVME")(data, 0), True)
-    write_whole(tree.directory(""), data, 1e9, owner.part_name(sys.argv[2], seal))
-"""
-
-
 @pytest.mark.parametrize("torn", [False, True])
 def test_what_a_killed_run_left_whole_of_one_segment_is_not_fetched_again(store, tmp_path, torn):
     body = os.urandom(MIB)
     pin = store.put("big", body)
-    subprocess.run(
-        [sys.executable, "-c", LEAVE, tmp_path, owner.part_ident(pin.key, pin.etag, pin.size, "big")],
-        check=True, timeout=60, input=body, env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )  # fmt: skip
+    leave_whole(tmp_path, pin, "big", body)
     if torn:
         [part] = tmp_path.iterdir()
         with part.open("r+b") as file:

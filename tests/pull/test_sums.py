@@ -4,15 +4,12 @@ import base64
 import hashlib
 import os
 import random
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s3pull.errors import CheckFailed, NothingThere
-from s3pull.local import owner
 from s3pull.local.receipts import Receipts
 from s3pull.objects import Checksum
 from s3pull.pull import large
@@ -22,6 +19,7 @@ from s3pull.pull.proof import UNTOLD
 from s3pull.pull.publish import Publishing
 from s3pull.pull.source import parse_dest, parse_source
 from s3pull.pull.sums import Sums
+from tests.pull.dying import leave_whole
 from tests.pull.memory_store import MemoryStore
 from tests.pull.mirroring import mirror, tree
 from tests.pull.test_get import crc64, noise, pull
@@ -265,27 +263,10 @@ def test_what_was_resumed_is_hashed_from_its_first_byte(store, tmp_path, right, 
         assert os.listdir(tmp_path) == []
 
 
-LEAVE = """
-import sys
-from pathlib import Path
-from s3pull.local import owner
-from s3pull.local.settle import write_whole
-from s3pull.local.tree import Tree
-from s3pull.remote.checksums import crc_function
-folder, ident, data = sys.argv[1], sys.argv[2], sys.argv[3].encode()
-with Tree(Path(folder), create=True) as tree:
-    seal = owner.seal(crc_function("CRC64NVME")(data, 0), True)
-    write_whole(tree.directory(""), data, 1e9, owner.part_name(ident, seal))
-"""
-
-
 @pytest.mark.parametrize(("listed", "action", "exit"), [(b"one", "resumed", 0), (b"two", "failed", 6)])
 def test_what_a_killed_run_left_whole_is_held_to_the_list(store, tmp_path, listed, action, exit):
     pin = store.objects["r/a"][1]
-    subprocess.run(
-        [sys.executable, "-c", LEAVE, tmp_path, owner.part_ident(pin.key, pin.etag, pin.size, "a"), "one"],
-        check=True, timeout=60, env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )  # fmt: skip
+    leave_whole(tmp_path, pin, "a", b"one")
     store.put(f"r/{LISTED}", sums(a=listed, big=noise(MIB)))
     done = get(store, tmp_path)
     assert (done.actions()["r/a"], done.summary.exit) == (action, exit)

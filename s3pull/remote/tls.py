@@ -87,7 +87,7 @@ class Bytes(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
-#: each thread's own: between two calls there is nothing in it
+#: each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time
 _rooms = threading.local()
 
 

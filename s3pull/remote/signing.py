@@ -18,6 +18,7 @@ import hmac
 import time
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from s3pull.errors import UsageError
@@ -29,10 +30,21 @@ EMPTY_HASH = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
+class _Moment(NamedTuple):
+    """What all requests of one second have in common: the end of the canonical request, the HMAC of what is signed
+    before that one's digest, and the header lines before the signature.
+    """
+
+    second: int
+    canonical: bytes
+    begun: Hmac
+    lines: bytes
+
+
 class Plan:
     """All requests of one kind: credentials, host and constant headers are fixed. Safe to share between threads."""
 
-    __slots__ = ("_after", "_authorization", "_before", "_constant", "_day", "_key", "_scope_tail", "_second")
+    __slots__ = ("_after", "_authorization", "_before", "_constant", "_day", "_key", "_moment", "_scope_tail")
 
     def __init__(self, credentials: Credentials, region: str, service: str, host: str, headers: Headers) -> None:
         named = {b"host": host.encode("ascii"), b"x-amz-content-sha256": EMPTY_HASH, b"x-amz-date": b""}
@@ -53,28 +65,33 @@ class Plan:
             b"authorization: AWS4-HMAC-SHA256 Credential=" + access_key + b"/",
             b", SignedHeaders=" + signed + b", Signature=",
         )
-        self._second: tuple[int, bytes] = (-1, b"")
+        self._moment: _Moment | None = None
         self._day: tuple[bytes, Hmac | None] = (b"", None)
 
     def lines(self, method: bytes, path: bytes, query: bytes, now: float) -> bytes:
         """The signed header lines, `authorization` and `host` included, each ended by CRLF. `now` is the epoch time."""
-        second, date = self._second
-        if second != int(now):
-            second = int(now)
-            date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)).encode("ascii")
-            self._second = (second, date)
+        moment = self._moment
+        if moment is None or moment.second != int(now):
+            moment = self._moment = self._at(int(now))
+        _, canonical, begun, lines = moment
+        digest = sha256(b"%b\n%b\n%b\n%b" % (method, path, query, canonical)).hexdigest()
+        return b"%b%b\r\n" % (lines, begun.hexdigest(digest.encode("ascii")).encode("ascii"))
+
+    def _at(self, second: int) -> _Moment:
+        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)).encode("ascii")
         day, key = self._day
         if key is None or day != date[:8]:
             day = date[:8]
             key = Hmac(_day_key(day, *self._key))
             self._day = (day, key)
         scope = day + self._scope_tail
-        canonical = b"%b\n%b\n%b\n%b%b%b" % (method, path, query, self._before, date, self._after)
-        digest = sha256(canonical).hexdigest().encode("ascii")
-        text = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (date, scope, digest)
-        signature = key.hexdigest(text).encode("ascii")
         first, last = self._authorization
-        return b"%bx-amz-date: %b\r\n%b%b%b%b\r\n" % (self._constant, date, first, scope, last, signature)
+        return _Moment(
+            second,
+            b"%b%b%b" % (self._before, date, self._after),
+            key.begun(b"AWS4-HMAC-SHA256\n%b\n%b\n" % (date, scope)),
+            b"%bx-amz-date: %b\r\n%b%b%b" % (self._constant, date, first, scope, last),
+        )
 
 
 class Hmac:
@@ -90,7 +107,15 @@ class Hmac:
         self._inner = sha256(block.translate(_INNER_PAD))
         self._outer = sha256(block.translate(_OUTER_PAD))
 
+    def begun(self, text: bytes) -> Hmac:
+        """One that has seen `text` already, and goes on from there each time."""
+        other = Hmac.__new__(Hmac)
+        other._inner, other._outer = self._inner.copy(), self._outer
+        other._inner.update(text)
+        return other
+
     def hexdigest(self, text: bytes) -> str:
+        """The HMAC of `text`, behind what it has seen."""
         inner = self._inner.copy()
         inner.update(text)
         outer = self._outer.copy()
@@ -115,12 +140,16 @@ def anonymous_lines(host: str, headers: Headers) -> bytes:
     return lines + b"".join(b"%b: %b\r\n" % pair for pair in headers)
 
 
+_AS_THEY_ARE = b"/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
 def encode_key(key: str) -> bytes:
     """A key as it stands in a path: percent-encoded once, `/` kept, nothing normalised.
 
     Raises UsageError for what is no Unicode.
     """
-    return quote_from_bytes(_utf8(key), safe="/").encode("ascii")
+    raw = _utf8(key)
+    return quote_from_bytes(raw, safe="/").encode("ascii") if raw.translate(None, _AS_THEY_ARE) else raw
 
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> bytes:

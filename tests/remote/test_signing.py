@@ -66,11 +66,15 @@ def test_the_day_and_the_second_are_cached_and_renewed():
         assert shared.lines(b"GET", b"/k", b"", now) == alone.lines(b"GET", b"/k", b"", now)
 
 
-@given(st.binary(min_size=1, max_size=64), st.binary(max_size=300))
-def test_our_hmac_is_hmac(key, text):
+@given(st.binary(min_size=1, max_size=64), st.binary(max_size=300), st.binary(max_size=300))
+def test_our_hmac_is_hmac(key, before, text):
     import hmac
 
-    assert Hmac(key).hexdigest(text) == hmac.digest(key, text, "sha256").hex()
+    alone = Hmac(key)
+    begun = alone.begun(before)
+    for _ in range(2):
+        assert begun.hexdigest(text) == hmac.digest(key, before + text, "sha256").hex()
+        assert alone.hexdigest(text) == hmac.digest(key, text, "sha256").hex()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ def test_our_hmac_is_hmac(key, text):
         ("//a/../b/./", b"//a/../b/./"),
         ("ü\n", b"%C3%BC%0A"),
         ("?#&=", b"%3F%23%26%3D"),
+        ("A-Z/a_z.0~9", b"A-Z/a_z.0~9"),
     ],
 )
 def test_keys_are_encoded_once_and_never_normalised(key, encoded):

@@ -128,6 +128,9 @@ class Tls:
         """At least a byte, and all that was read from the network already if there is room; 0 at the end."""
         read = self._tls.read
         count, size = 0, len(buffer)
+        if not self._incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
+            self._flush()
+            self._fill()
         while True:
             try:
                 got = read(size - count, buffer[count:])  # type: ignore[arg-type, unused-ignore]

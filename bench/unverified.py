@@ -17,6 +17,7 @@ def switch_off() -> None:
     mate._START = mate._START.replace("from s3pull.pull.mate_process", here)
     checksums.crc_function = lambda algorithm: lambda data, crc=0: 0
     checksums.combine_all = lambda algorithm, pieces: 0
+    checksums.is_whole = lambda stated, data: True
     proof.prove = lambda stated, content, **options: proof.Proof(True, stated.checksum)
 
 

@@ -99,6 +99,20 @@ def test_feeding_in_pieces_changes_nothing(algorithm, pieces):
     assert whole.digest() == split.digest()
 
 
+@given(st.sampled_from([*CRCS, "SHA256"]), st.binary(max_size=300), st.binary(max_size=3))
+def test_whether_a_value_is_that_of_a_whole(algorithm, body, more):
+    hasher = checksums.hasher(algorithm)
+    hasher.update(body)
+    stated = checksums.full_object(algorithm, hasher.digest())
+    crc = algorithm in CRCS
+    assert checksums.is_whole(stated, memoryview(body)) is crc
+    assert checksums.is_whole(stated, body + more) is (crc and not more)
+    assert not checksums.is_whole(stated._replace(type=COMPOSITE), body)
+    assert not checksums.is_whole(stated._replace(algorithm="CRC128"), body)
+    # spelt in another way it is for `same` to say
+    assert not checksums.is_whole(stated._replace(value=stated.value.rstrip("=")), body)
+
+
 @given(st.sampled_from(["SHA1", "SHA256", "MD5"]), st.lists(st.binary(max_size=20), min_size=1, max_size=4))
 def test_composite(algorithm, parts):
     digests = [hashlib.new(algorithm, part).digest() for part in parts]

@@ -30,6 +30,7 @@ _MONTHS = {name: n for n, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Se
 _EARLIEST, _LATEST = -2_208_988_800.0, 9_214_646_400.0
 _PARTS_DIGITS = 5  # 10,000 parts at most
 _CHECKSUM = b"x-amz-checksum-"
+_OWN_CHECKSUM = b"x-amz-checksum-crc64nvme"
 _NOT_A_VALUE = frozenset({b"type", b"mode", b"algorithm"})
 _SSE_C = b"x-amz-server-side-encryption-customer-algorithm"
 
@@ -54,23 +55,24 @@ def describe(key: str, head: Head, size: int) -> RemoteObject:
     Raises Unsupported for SSE-C, Transient without ETag.
     """
     headers = head.headers
-    etag = headers.get(b"etag")
+    get = headers.get
+    etag = get(b"etag")
     if etag is None:
         raise Transient(f"the answer for {key} has no ETag: it is no object", status=head.status, key=key)
     if _SSE_C in headers:
         raise Unsupported(_SSE_C_MESSAGE.format(key), hint=SSE_C_HINT, status=head.status, key=key)
-    restore = headers.get(b"x-amz-restore")
-    modified = headers.get(b"last-modified")
-    parts = headers.get(b"x-amz-mp-parts-count")
+    modified, version, storage = get(b"last-modified"), get(b"x-amz-version-id"), get(b"x-amz-storage-class")
+    encryption, parts = get(b"x-amz-server-side-encryption"), get(b"x-amz-mp-parts-count")
+    restore = get(b"x-amz-restore")
     return RemoteObject(
         key,
         size,
         strip_etag(etag.decode("latin-1")),
         None if modified is None else parse_date(modified),
-        _text(headers.get(b"x-amz-version-id")),
-        _text(headers.get(b"x-amz-storage-class")),
+        None if version is None else version.decode("latin-1"),
+        None if storage is None else storage.decode("latin-1"),
         _checksum(headers, etag),
-        _text(headers.get(b"x-amz-server-side-encryption")),
+        None if encryption is None else encryption.decode("latin-1"),
         int(parts) if parts is not None and parts.isdigit() and len(parts) <= _PARTS_DIGITS else None,
         None if restore is None else b'ongoing-request="false"' in restore,
     )
@@ -143,29 +145,27 @@ def check_pin(seen: RemoteObject, pin: RemoteObject | None, version_id: str | No
         )
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
-
-
 def _checksum(headers: dict[bytes, bytes], etag: bytes) -> Checksum | None:
-    """`x-amz-checksum-<algorithm>` and `-type`. Of several the first that the server names is taken: S3 stores one.
+    """`x-amz-checksum-<algorithm>` and `-type`. S3 stores one; of several CRC64NVME is taken, or else the first.
 
     Where no type is said, `-<parts>` makes a COMPOSITE (base64 has no dash); without it the value of a multipart
     object may be either (some servers drop the `-<parts>`), so it says nothing.
     """
-    for name, value in headers.items():
-        if name.startswith(_CHECKSUM):
-            algorithm = name[len(_CHECKSUM) :]
-            if algorithm in _NOT_A_VALUE:
-                continue
-            kind = headers.get(b"x-amz-checksum-type")
-            if kind is None:
-                if b"-" not in value and b"-" in etag:
-                    return None
-                kind = b"COMPOSITE" if b"-" in value else b"FULL_OBJECT"
-            kind_text = COMPOSITE if kind == b"COMPOSITE" else FULL_OBJECT
-            return Checksum(algorithm.decode("ascii").upper(), value.decode("latin-1"), kind_text)
-    return None
+    value = headers.get(_OWN_CHECKSUM)
+    algorithm = "CRC64NVME"
+    if value is None:
+        for name, found in headers.items():
+            if name.startswith(_CHECKSUM) and name[len(_CHECKSUM) :] not in _NOT_A_VALUE:
+                value, algorithm = found, name[len(_CHECKSUM) :].decode("ascii").upper()
+                break
+        else:
+            return None
+    kind = headers.get(b"x-amz-checksum-type")
+    if kind is None:
+        if b"-" not in value and b"-" in etag:
+            return None
+        kind = b"COMPOSITE" if b"-" in value else b"FULL_OBJECT"
+    return Checksum(algorithm, value.decode("latin-1"), COMPOSITE if kind == b"COMPOSITE" else FULL_OBJECT)
 
 
 _MAX_DAYS = 10_000

@@ -44,7 +44,8 @@ _names: dict[bytes, bytes] = {}
 _MAX_NAMES = 1000
 #: The same for whole lines: most of those of an answer are in all answers, and so are among the first that are seen.
 _lines: dict[bytes, tuple[bytes, bytes]] = {}
-_MAX_LINES = 2000
+_MAX_LINES = 256
+_statuses: dict[bytes, tuple[int, bytes, int]] = {}
 _LONGEST_KEPT = 200
 
 
@@ -72,6 +73,8 @@ class Head(NamedTuple):
         options = self.headers.get(b"connection")
         if options is None:
             return self.minor == 1
+        if options == b"keep-alive":
+            return True
         tokens = {token.strip() for token in options.lower().split(b",")}
         return b"close" not in tokens and (self.minor == 1 or b"keep-alive" in tokens)
 
@@ -92,18 +95,16 @@ def parse_head(buffer: bytearray | bytes, start: int, stop: int) -> tuple[Head, 
         raise _malformed("more than 200 headers")
     if len(head.translate(None, _CONTROL)) != len(head) - 2 * (len(lines) - 1):
         raise _malformed("control characters in the head")
-    match = _STATUS.fullmatch(lines[0])
-    if match is None:
-        raise _malformed(f"no HTTP status line but {lines[0][:40]!r}")
+    status = _statuses.get(lines[0]) or _new_status(lines[0])
     headers: dict[bytes, bytes] = {}
+    known = _lines.get
     for line in lines[1:]:
-        known = _lines.get(line)
-        name, value = known if known is not None else _new_line(line)
+        name, value = known(line) or _new_line(line)
         if name in headers:
             value = _joined(name, headers[name], value)
         headers[name] = value
     _check_framing(headers)
-    return Head(int(match[2]), match[3] or b"", headers, 1 if match[1] == b"1" else 0), end + 4
+    return Head(status[0], status[1], headers, status[2]), end + 4
 
 
 def _refuse_early(buffer: bytearray | bytes, start: int, stop: int) -> None:
@@ -113,19 +114,28 @@ def _refuse_early(buffer: bytearray | bytes, start: int, stop: int) -> None:
         raise _malformed(f"no HTTP status line but {begin!r}")
 
 
+def _new_status(line: bytes) -> tuple[int, bytes, int]:
+    match = _STATUS.fullmatch(line)
+    if match is None:
+        raise _malformed(f"no HTTP status line but {line[:40]!r}")
+    found = int(match[2]), match[3] or b"", 1 if match[1] == b"1" else 0
+    if len(_statuses) < _MAX_LINES and len(line) < _LONGEST_KEPT:
+        _statuses[line] = found
+    return found
+
+
 def _new_line(line: bytes) -> tuple[bytes, bytes]:
     raw, colon, value = line.partition(b":")
-    name = _names.get(raw) or _new_name(raw, colon)
     if not colon:
         raise _malformed("a header line without a colon")
-    found = name, value.strip(b" \t")
+    found = _names.get(raw) or _new_name(raw), value.strip(b" \t")
     if len(_lines) < _MAX_LINES and len(line) < _LONGEST_KEPT:
         _lines[line] = found
     return found
 
 
-def _new_name(raw: bytes, colon: bytes) -> bytes:
-    if not colon or _NAME.fullmatch(raw) is None:
+def _new_name(raw: bytes) -> bytes:
+    if _NAME.fullmatch(raw) is None:
         raise _malformed(f"a bad header name {raw[:40]!r}")
     name = raw.lower()
     if len(_names) < _MAX_NAMES:

@@ -113,13 +113,21 @@ def parse(name: str) -> PartName | None:
 def own_token() -> str:
     """The token of this process (another one after a fork)."""
     global _own
-    pid = os.getpid()
-    if _own is None or _own[0] != pid:
-        _own = (pid, token(this_host()))
-    return _own[1]
+    if _own is None:
+        _own = token(this_host())
+    return _own
 
 
-_own: tuple[int, str] | None = None
+_own: str | None = None
+
+
+def _forget_own() -> None:
+    global _own
+    _own = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_own)
 
 
 def token(host: Host) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat as stat_bits
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,9 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 OPEN_DIRECTORY = os.O_RDONLY | NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 #: seconds: file systems keep coarser times than nanoseconds (FAT: 2 s) and LastModified has whole seconds
 TIME_SLACK = 2.0
+#: Seconds for which nobody is thought to put files into a folder that we have made. To look for each before it is
+#: fetched is a twentieth of a small object's work, and one that comes between the look and the rename is lost anyway.
+_EMPTY_SECONDS = 1.0
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW | _BINARY
 _CANNOT_LINK = frozenset(
     {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EINVAL}
@@ -67,15 +71,16 @@ class Directory:
     Names are single components. Errors: NameRefused, DiskError; where said, None or False for "not there".
     """
 
-    __slots__ = ("__weakref__", "_prefix", "_tree", "device", "fd", "relative")
+    __slots__ = ("__weakref__", "_empty_until", "_prefix", "_tree", "device", "fd", "relative")
 
-    def __init__(self, tree: Tree, relative: str, fd: int | None, path: str) -> None:
+    def __init__(self, tree: Tree, relative: str, fd: int | None, path: str, *, made: bool = False) -> None:
         self._tree = tree
         #: '/'-joined, '' for the root
         self.relative = relative
         #: None on Windows
         self.fd = fd
         self._prefix = "" if fd is not None else path + os.sep
+        self._empty_until = time.monotonic() + _EMPTY_SECONDS if made else 0.0
         self.device = os.fstat(fd).st_dev if fd is not None else Path(path).stat().st_dev
 
     def __del__(self) -> None:
@@ -86,6 +91,15 @@ class Directory:
     def path(self, name: str) -> str:
         """For messages: where `name` is, below the root."""
         return f"{self.relative}/{name}" if self.relative else name
+
+    @property
+    def new(self) -> bool:
+        """This run made it, a moment ago, and has put nothing there but what it fetched."""
+        return self._empty_until > 0 and time.monotonic() < self._empty_until
+
+    def filled(self) -> None:
+        """Something was put there that was not fetched: it is not `new` any more."""
+        self._empty_until = 0.0
 
     def create(self, name: str) -> int:
         """A descriptor of a new empty file, read and write, mode 0666 less the umask. Taken names are refused."""

@@ -261,6 +261,7 @@ def link_or_copy(source: Directory, target: Directory, name: str, content: Conte
     What stands there already, and is not the same file, is replaced. Raises DiskError, CheckFailed (the copy is not
     what it should be).
     """
+    target.filled()
     if source.link(name, target):
         return True
     _copy(source, target, name, content)

@@ -231,9 +231,10 @@ class Tree:
     def _step(self, parent: Directory, name: str, create: bool) -> Directory:
         relative = parent.path(name)
         at = parent.at(name)
+        made = False
         for _ in range(3):  # it may be removed by somebody between making and opening
             try:
-                return self._keep(self._open(parent, at, relative))
+                return self._keep(self._open(parent, at, relative, made=made))
             except FileNotFoundError:
                 if not create:
                     raise NothingThere(f"there is no folder {relative!r}") from None
@@ -245,17 +246,18 @@ class Tree:
                 continue
             except OSError as error:
                 raise name_error(error, f"cannot make the folder {relative!r}") from error
+            made = True
             if self._durable:
                 self._fresh.add(relative)
         raise NameRefused(f"cannot make the folder {relative!r}: it is removed as often as it is made")
 
-    def _open(self, parent: Directory, at: str, relative: str) -> Directory:
+    def _open(self, parent: Directory, at: str, relative: str, *, made: bool) -> Directory:
         if parent.fd is not None:
-            return Directory(self, relative, os.open(at, OPEN_DIRECTORY, dir_fd=parent.fd), "")
+            return Directory(self, relative, os.open(at, OPEN_DIRECTORY, dir_fd=parent.fd), "", made=made)
         self.refuse_link(at, relative)
         if not stat_bits.S_ISDIR(os.lstat(at).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        return Directory(self, relative, None, at)
+        return Directory(self, relative, None, at, made=made)
 
     @staticmethod
     def _blocked(error: OSError, parent: Directory, name: str, relative: str) -> Exception:

@@ -11,12 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from s3pull.errors import Cancelled
 from s3pull.pull.memory import give_back_large
 from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, most, opening, streams
 from s3pull.pull.progress import Meter, Progress
+
+if TYPE_CHECKING:
+    from s3pull.local.directory import Directory
 
 _BEAT = 0.05
 #: of a core: what Python uses of it where it has no time to wait, over so many seconds
@@ -47,11 +50,13 @@ class Worker:
     before the thread waits for work.
     """
 
-    __slots__ = ("_buffer", "meter", "pending")
+    __slots__ = ("_buffer", "folder", "meter", "pending")
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.pending: deque[Pending] = deque()
+        #: where the last object went: the next one often goes there, too
+        self.folder: Directory | None = None
         self._buffer = memoryview(bytearray(SMALL_BUFFER))
 
     def catch_up(self, most: int = 0) -> None:

@@ -232,8 +232,10 @@ class Puller:
         if self.choices.dry_run:
             self._plan(item, worker)
             return None
-        directory = self._folder(item.folder)
-        standing = self._look(item, directory)
+        directory = worker.folder
+        if directory is None or directory.relative != item.folder or item.folder not in self._swept:
+            directory = worker.folder = self._folder(item.folder)
+        standing = self._look(item, directory, again=counted)
         decision = standing.decision
         if decision.edited and self.choices.mirror and not counted:
             self._count_edit()
@@ -276,9 +278,9 @@ class Puller:
                     self._swept.add(relative)
         return directory
 
-    def _look(self, item: Item, directory: Directory) -> Standing:
+    def _look(self, item: Item, directory: Directory, *, again: bool = False) -> Standing:
         receipt = self.ledger.said(item.object.key, item.path) if self.ledger is not None else None
-        standing = look(item, self.tree, directory, self.store, self.choices, receipt)
+        standing = look(item, self.tree, directory, self.store, self.choices, receipt, again=again)
         return standing if self.sums is None else self.sums.hold(standing, item, directory, receipt)
 
     def _count_edit(self) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from s3pull.local.directory import Directory
     from s3pull.pull.crew import Worker
     from s3pull.pull.puller import Item, Puller
+    from s3pull.remote.retry import Attempts
     from s3pull.remote.store import Asked, Body
 
 
@@ -99,7 +100,7 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
         stated = puller.held(item, stated)
         found = proof.UNTOLD
         if stated.checksum is not None or not puller.opaque_etags:
-            found = proof.prove(stated, proof.in_memory(view), part_size=puller.part_size(item))
+            found = proof.prove_small(stated, view, puller.part_size(item))
         if puller.sums is not None:
             found = puller.sums.prove(item.object.key, found, hashlib.sha256(view).digest, doubted)
         if puller.judge(item, found, doubted):
@@ -176,7 +177,7 @@ def _read(
 
     A body that breaks off is read again from its start: it is small.
     """
-    attempts = puller.store.patience.attempts()
+    attempts: Attempts | None = None
     pin = item.object
     while True:
         get, answer = answer, None
@@ -200,4 +201,5 @@ def _read(
             worker.meter.received += filled
             return body.object, buffer[:size]
         except Transient as error:
+            attempts = attempts or puller.store.patience.attempts()
             attempts.failed(error)

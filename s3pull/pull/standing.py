@@ -37,14 +37,29 @@ class Standing(NamedTuple):
     listed: bool = False
 
 
+#: what is to be done where nothing stands and nothing is known
+_NOTHING = Standing(plan.decide(None, 0, None, None))
+
+
 def look(
-    item: Item, tree: Tree, directory: Directory, store: Store, choices: Choices, receipt: Receipt | None
+    item: Item,
+    tree: Tree,
+    directory: Directory,
+    store: Store,
+    choices: Choices,
+    receipt: Receipt | None,
+    *,
+    again: bool = False,
 ) -> Standing:
     """Decide about `item`, whose folder in `tree` is `directory`. `receipt` is what is known of its path.
+
+    `again`: this run may have fetched it already.
 
     Raises NameRefused, LocalEdit, ObjectChanged, DiskError, and what `Store.head` raises.
     """
     pin = item.object
+    if receipt is None and directory.new and not again:
+        return _NOTHING
     found = directory.stat(item.name)
     if found is not None and found.kind == DIRECTORY and choices.mirror and not choices.dry_run:
         # a killed run made it, for an object that is gone by now

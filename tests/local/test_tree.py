@@ -61,6 +61,20 @@ def test_directories_are_made_below_the_root(tree: Tree) -> None:
     assert (tree.root / "a/b/c/f").read_bytes() == b"data"
 
 
+def test_a_folder_that_this_run_made_is_new_for_a_moment(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    made, filled = tree.directory("a/b"), tree.directory("c")
+    assert made.new and filled.new and tree.directory("a").new
+    assert not tree.directory("").new  # nobody knows what was in it
+    with Tree(tree.root, create=True) as later:
+        assert not later.directory("a/b").new
+    filled.filled()
+    assert not filled.new
+    now[0] += 1.5
+    assert not made.new
+
+
 def test_modes_follow_the_umask(tree: Tree) -> None:
     before = os.umask(0o027)
     try:

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from s3pull.errors import AccessDenied, Cancelled, CheckFailed, NothingThere, ServiceError, Transient
 from s3pull.events import Action
-from s3pull.local import owner
+from s3pull.local import directory, owner
 from s3pull.local.checkpoint import Header, header_line
 from s3pull.local.parts import PartFile
+from s3pull.local.tree import Tree
 from s3pull.objects import COMPOSITE, Checksum
 from s3pull.pull import large
 from s3pull.pull.get import Get, Order
 from s3pull.pull.globs import Filters
-from s3pull.pull.puller import Choices
+from s3pull.pull.puller import Choices, Item
 from s3pull.pull.source import parse_dest, parse_source
+from s3pull.pull.transfer import Transfer
 from s3pull.remote import checksums
 from tests.pull.dying import leave_whole
 from tests.pull.memory_store import MemoryStore
@@ -212,6 +214,44 @@ def test_an_older_file_is_replaced(store, tmp_path):
     store.put("a", b"new", modified=1_600_000_000.0)
     assert pull(store, "acme:", tmp_path).reasons() == {"a": "changed"}
     assert tree(tmp_path) == {"a": b"new"}
+
+
+@pytest.mark.parametrize("waited", [False, True])
+def test_what_is_put_into_a_folder_that_was_just_made(store, tmp_path, monkeypatch, waited):
+    """Only what comes within the first second is not looked for: between look and rename there is always a moment."""
+    monkeypatch.setattr(directory, "_EMPTY_SECONDS", -1.0 if waited else 3600.0)
+    for key in ("d/a", "d/b"):
+        store.put(key, b"theirs")
+
+    def plant(key, _start, _end):
+        if key == "d/a":
+            (tmp_path / "d/b").write_bytes(b"ours")
+
+    store.faults.append(plant)
+    store.ask = lambda key, *, pin=None, version_id=None: Answered(
+        store.get(key, pin=pin, version_id=version_id, checksum=True)
+    )
+    done = pull(store, "acme:", tmp_path, jobs=1)
+    assert done.actions()["d/b"] == ("refused" if waited else "downloaded")
+    assert (tmp_path / "d/b").read_bytes() == (b"ours" if waited else b"theirs")
+
+
+class Answered:
+    """A request that was answered as soon as it was made."""
+
+    def __init__(self, body):
+        self.body = lambda: body
+
+
+def test_what_a_second_process_has_named_is_looked_for_even_in_a_new_folder(store, tmp_path):
+    pin = store.put("d/a", b"body")
+    events = []
+    transfer = Transfer(store, Choices(durable=False), 1, events.append)
+    with Tree(tmp_path, create=True) as tree, transfer.open(tree) as puller:
+        assert tree.directory("d").new
+        (tmp_path / "d/a").write_bytes(b"body")
+        transfer.work([[puller.orphaned(Item(pin, "d", "a"))]])
+    assert [(event.action, store.gets) for event in events] == [(Action.SKIPPED, [])]
 
 
 def test_archived_objects_are_refused_without_asking(store, tmp_path):

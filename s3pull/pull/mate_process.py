@@ -34,6 +34,8 @@ from s3pull.remote.engine import SocketStore
 from s3pull.remote.twin import open_twin
 
 _BEAT = 0.01
+#: so many of them between two words on bytes alone
+_BEATS = 10
 #: done with and not told of: many at a time, but none for long
 _AT_ONCE = 64
 _RENEWAL_SECONDS = 300.0
@@ -252,12 +254,16 @@ def _serve(parent: Parent, credentials: Borrowed, errands: Errands, puller: Pull
 
 
 def _beat(errands: Errands, parent: Parent, progress: Progress) -> None:
-    """Say how far we are, where that changed."""
-    before = None
+    """Say how far we are, where that changed: soon where objects were begun, else now and then, because each word
+    takes the other process's lock away from a thread that streams.
+    """
+    before = errands.reached(progress)
+    beats = 0
     while True:
         time.sleep(_BEAT)
+        beats += 1
         now = errands.reached(progress)
-        if now != before:
-            before = now
+        if now.begun != before.begun or (beats >= _BEATS and now != before):
+            before, beats = now, 0
             parent.say(now)
         parent.flush()

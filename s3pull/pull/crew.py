@@ -220,6 +220,16 @@ class Crew:
     def stopping(self) -> bool:
         return self._stopping
 
+    @property
+    def threads(self) -> int:
+        """How many there are at present."""
+        return self._alive
+
+    @property
+    def limit(self) -> int:
+        """Connections that they may have, all together."""
+        return self._pace.limit
+
     # --- the threads ------------------------------------------------------------------------------------
 
     def _over(self) -> bool:

@@ -135,6 +135,8 @@ class Puller:
         self._lock = threading.Lock()
         self._in_a_row = 0
         self._ahead = 1
+        #: connections that each thread finds open, as far as that is known
+        self._open = 1
         self._swept: set[str] = set()
         self._sweeping = threading.Lock()
         self.leftovers = Leftovers(tree)
@@ -197,13 +199,23 @@ class Puller:
 
     def _room(self) -> int:
         """Requests of small objects that a thread may have under way. One more with each that went well, so that what
-        fails, is denied or is slow does so for few at first.
+        fails, is denied or is slow does so for few at first, and no more than there are connections open.
         """
-        return min(self._ahead, self.crew.room)
+        crew = self.crew
+        wanted = min(self._ahead, crew.room)
+        if wanted <= self._open:
+            return wanted
+        threads = max(1, crew.threads)
+        most = min(threads * min(4 * wanted, crew.room), crew.limit)
+        self._open = max(1, self.store.widen(most) // threads)
+        return min(wanted, self._open)
 
     def went(self, well: bool) -> None:
         """How the answer of a small object came: whole and soon, or slowly."""
-        self._ahead = self._ahead + 1 if well else 1
+        if well:
+            self._ahead += 1
+        else:
+            self._ahead = self._open = 1
 
     def make_directory(self, marker: RemoteObject, path: str) -> None:
         """A `dir/` object becomes a directory."""

@@ -58,6 +58,7 @@ class Connection:
         "_view",
         "beat",
         "idle_since",
+        "lain",
         "name",
         "seen",
         "served",
@@ -69,6 +70,7 @@ class Connection:
         self.seen: tuple[int, float] = (0, 0.0)  # the watchdog's: the beat it saw last, and since when
         self.idle_since = 0.0
         self.served = 0  # answers read to their end
+        self.lain = False  # was idle before its first request
         self._reused = False
         self._drained = True  # the last read got less than it had room for: nothing else had arrived
         self._lock = threading.Lock()
@@ -141,7 +143,7 @@ class Connection:
 
     def send(self, request: bytes) -> None:
         """Send a request; `hear` has its answer. Raises DiedIdle, Transient, Cancelled."""
-        self._reused = self.served > 0
+        self._reused = self.served > 0 or self.lain
         self._start = self._stop = 0
         channel = self._channel
         self.beat += 1

@@ -164,6 +164,10 @@ class SocketStore:
         request = Request(b"GET", key, b"/" + encode_key(key), query, Kind.CHECKSUM, lines)
         return Asked(self, request, self._taker(key, 0, None, pin, version_id, ranged=False))
 
+    def widen(self, count: int) -> int:
+        """See `Store.widen`."""
+        return self._route.pool.widen(count)
+
     def _taker(
         self, key: str, start: int, end: int | None, pin: RemoteObject | None, version_id: str | None, *, ranged: bool
     ) -> Taker:

@@ -4,7 +4,8 @@
 - One that was idle for long is closed rather than reused: S3 closes idle ones itself after a while.
 - The watchdog aborts connections that are silent in the middle of an exchange, and `interrupt` all of them.
 
-The pool does not bound their number: callers bring their own threads, each with one connection.
+The pool does not bound their number: callers bring their own threads, each with one connection. A thread that will
+want many asks for them ahead (`widen`): over a long way each takes some round trips, so they are opened side by side.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from s3pull.errors import Cancelled, Transient
+from s3pull.errors import Cancelled, S3pullError, Transient
 from s3pull.remote.connection import Connection
 from s3pull.remote.dial import Dialer
 
 IDLE_SECONDS = 20.0
+#: where opening takes less, it is not worth a thread
+_QUICK_SECONDS = 0.005
+#: connections that `widen` opens at the same time
+_DIALERS = 32
+#: after one could not be opened, none is opened ahead for a while
+_PAUSE_SECONDS = 1.0
 
 
 class Pool:
@@ -43,6 +50,10 @@ class Pool:
         self._all: set[Connection] = set()
         self._interrupted = False
         self._retired = False
+        #: the least seconds that opening took; 0.0 before the first
+        self._opening = 0.0
+        self._wanted = self._dialing = 0
+        self._not_before = 0.0
         self._stop = threading.Event()
         self._watchdog: threading.Thread | None = None
 
@@ -61,18 +72,66 @@ class Pool:
                 pass
         connection = Connection(self._name)
         with self._lock:
-            if self._interrupted:
-                raise Cancelled("interrupted")
-            self._all.add(connection)
-            if self._watchdog is None:
-                self._watchdog = threading.Thread(target=self._watch, name="s3pull-watchdog", daemon=True)
-                self._watchdog.start()
+            self._add(connection)
+        self._open(connection)
+        return connection
+
+    def widen(self, count: int) -> int:
+        """Let there be `count` connections soon, opened by threads of their own; how many there are by now.
+
+        Where one is opened in no time all are said to be there. One that cannot be opened is no error here: whoever
+        needs it will try, and be told.
+        """
+        if self._opening < _QUICK_SECONDS:
+            return count
+        with self._lock:
+            self._wanted = count
+            while (connection := self._next()) is not None:
+                threading.Thread(target=self._dial, args=(connection,), name="s3pull-dial", daemon=True).start()
+            return len(self._all) - self._dialing
+
+    def _next(self) -> Connection | None:
+        """One more that is to be opened ahead, where one is. The lock is held."""
+        enough = len(self._all) >= self._wanted or self._dialing >= _DIALERS
+        if enough or self._interrupted or self._retired or self._clock() < self._not_before:
+            return None
+        connection = Connection(self._name)
+        self._add(connection)
+        self._dialing += 1
+        return connection
+
+    def _dial(self, connection: Connection | None) -> None:
+        while connection is not None:
+            try:
+                self._open(connection)
+                connection.lain = True
+                self._keep(connection)
+            except S3pullError:
+                self._not_before = self._clock() + _PAUSE_SECONDS
+            finally:
+                with self._lock:
+                    self._dialing -= 1
+                    connection = self._next()
+
+    def _add(self, connection: Connection) -> None:
+        """Watch over one that is to be opened. The lock is held. Raises Cancelled."""
+        if self._interrupted:
+            raise Cancelled("interrupted")
+        self._all.add(connection)
+        if self._watchdog is None:
+            self._watchdog = threading.Thread(target=self._watch, name="s3pull-watchdog", daemon=True)
+            self._watchdog.start()
+
+    def _open(self, connection: Connection) -> None:
+        began = self._clock()
         try:
             self._dialer.open(connection)
         except BaseException:
             self.drop(connection)
             raise
-        return connection
+        took = self._clock() - began
+        if took < self._opening or not self._opening:
+            self._opening = took
 
     def give(self, connection: Connection) -> None:
         """Take back a connection whose answer was read to its end."""
@@ -82,6 +141,9 @@ class Pool:
         if not connection.served:
             self._dialer.remember_session(connection)
         connection.served += 1
+        self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
         connection.idle_since = self._clock()
         self._idle.append(connection)
         if self._retired or self._interrupted:

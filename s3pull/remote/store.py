@@ -114,6 +114,12 @@ class Store(Protocol):
         """
         ...
 
+    def widen(self, count: int) -> int:
+        """How many requests can be sent by `ask` without waiting for a connection to be opened. Where that takes a
+        while, more are opened meanwhile, until it is `count`. Raises nothing.
+        """
+        ...
+
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[list[RemoteObject]]:
         """ListObjectsV2, page by page, in the order in which the server gives them, `prefix` sent exactly as given.
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -252,6 +253,33 @@ def test_what_a_second_process_has_named_is_looked_for_even_in_a_new_folder(stor
         (tmp_path / "d/a").write_bytes(b"body")
         transfer.work([[puller.orphaned(Item(pin, "d", "a"))]])
     assert [(event.action, store.gets) for event in events] == [(Action.SKIPPED, [])]
+
+
+def test_no_more_is_asked_for_than_there_are_connections_open(store, tmp_path):
+    """Over a long way opening one takes as long as some answers: those that are open are used meanwhile."""
+    store.latency = 0.07
+    for number in range(600):
+        store.put(f"{number:03}", b"x")
+    under_way, most, wanted = set(), [], []
+
+    def widen(count):
+        wanted.append(count)
+        return 5
+
+    def ask(key, *, pin=None, version_id=None):
+        under_way.add(key)
+        most.append(len(under_way))
+
+        def body():
+            under_way.discard(key)
+            return store.get(key, pin=pin, version_id=version_id, checksum=True)
+
+        return SimpleNamespace(body=body)
+
+    store.widen, store.ask = widen, ask
+    assert pull(store, "acme:", tmp_path, jobs=64).summary.downloaded == 600
+    assert max(most) <= 2 * 5  # of two threads
+    assert max(wanted) == 64
 
 
 def test_archived_objects_are_refused_without_asking(store, tmp_path):

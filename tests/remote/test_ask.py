@@ -1,8 +1,11 @@
 """`Store.ask`: a request ahead of its answer ends like `get`, whatever happens in between."""
 
+import time
+
 import pytest
 
 from s3pull.errors import Cancelled, NothingThere, ObjectChanged, ServiceError, Transient
+from s3pull.remote import pool
 from tests.fakes.faults import drop, expire_tokens, reset_after, slow_head, status
 from tests.remote.test_faults import World, aws
 
@@ -21,6 +24,18 @@ def test_answers_come_in_any_order_and_keep_their_connections(world):
     assert [world.read(one.body()) for one in reversed(asked)] == [b"0123456789"] * 5
     assert [world.read(world.store.ask("small").body()) for _ in range(5)] == [b"0123456789"] * 5
     assert len({one.client_port for one in world.aws.asked("GetObject")}) == 5
+
+
+def test_requests_use_the_connections_that_were_opened_ahead(world, monkeypatch):
+    monkeypatch.setattr(pool, "_QUICK_SECONDS", 0.0)
+    world.read(world.store.ask("small").body())
+    until = time.monotonic() + 10
+    while world.store.widen(6) < 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    accepted = world.aws.server.connections
+    asked = [world.store.ask("small") for _ in range(6)]
+    assert [world.read(one.body()) for one in asked] == [b"0123456789"] * 6
+    assert world.aws.server.connections == accepted
 
 
 def test_the_answer_brings_the_checksum(world):

@@ -15,7 +15,7 @@ from s3pull.errors import Cancelled, ServiceError, Transient, UsageError
 from s3pull.objects import Access, Credentials, Endpoint
 from s3pull.remote import tls
 from s3pull.remote.addresses import Addresses
-from s3pull.remote.connection import Connection
+from s3pull.remote.connection import Connection, DiedIdle
 from s3pull.remote.dial import Dialer
 from s3pull.remote.engine import SocketStore, open_store
 from s3pull.remote.pool import Pool
@@ -451,6 +451,110 @@ def test_the_youngest_idle_connection_is_taken_first(pooled):
     assert fresh is not first
     pool.drop(fresh)
     pool.drop(second)
+
+
+class FarDialer(FakeDialer):
+    """Opening takes a while; `most` is how many were being opened at once."""
+
+    def __init__(self, seconds=0.05):
+        super().__init__()
+        self.seconds, self.now, self.most, self.opened = seconds, 0, 0, 0
+        self.fails = False
+        self.counting = threading.Lock()
+
+    def open(self, connection):
+        with self.counting:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(self.seconds)
+        with self.counting:
+            self.now -= 1
+            self.opened += 1
+        if self.fails:
+            raise Transient("no way there")
+        super().open(connection)
+
+
+@pytest.fixture
+def far():
+    dialer = FarDialer()
+    pool = Pool("peer", dialer, silence=30)
+    yield pool, dialer
+    pool.interrupt()
+    wait_for(lambda: not pool._dialing)
+    for connection in list(pool._all):
+        pool.drop(connection)
+    dialer.close()
+
+
+def wait_for(condition, seconds=10):
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_over_a_long_way_connections_are_opened_side_by_side(far):
+    pool, dialer = far
+    assert pool.widen(50) == 50  # nobody knows yet how long it takes
+    first = pool.take()
+    assert dialer.opened == 1
+    assert pool.widen(50) == 1  # it returns at once
+    wait_for(lambda: pool.widen(50) == 50)
+    assert (dialer.opened, dialer.most) == (50, 32)
+    taken = [pool.take() for _ in range(49)]
+    assert dialer.opened == 50 and len({*taken, first}) == 50
+    assert pool.widen(40) == 50  # fewer are wanted: none is closed for that
+    wait_for(lambda: not pool._dialing)
+    assert dialer.opened == 50
+
+
+def test_where_opening_takes_no_time_nothing_is_opened_ahead(pooled):
+    pool, dialer, _ = pooled
+    first = pool.take()
+    assert pool.widen(50) == 50
+    assert len(dialer.peers) == 1
+    pool.drop(first)
+
+
+def test_where_no_connection_can_be_opened_it_is_not_tried_again_and_again(far):
+    pool, dialer = far
+    pool.take()
+    dialer.fails = True
+    assert pool.widen(40) == 1
+    wait_for(lambda: not pool._dialing)
+    tried = dialer.opened
+    assert tried <= 1 + 32
+    assert [pool.widen(40) for _ in range(20)] == [1] * 20
+    assert dialer.opened == tried
+    pool._not_before = 0.0  # a second later
+    dialer.fails = False
+    wait_for(lambda: pool.widen(40) == 40)
+
+
+@pytest.mark.parametrize("end", [Pool.interrupt, Pool.retire])
+def test_connections_that_are_being_opened_when_the_pool_ends_are_closed(far, end):
+    pool, dialer = far
+    first = pool.take()
+    pool.widen(10)
+    end(pool)
+    wait_for(lambda: not pool._dialing)
+    assert pool._all <= {first} and dialer.opened == 10
+
+
+def test_one_that_was_closed_before_its_first_request_died_idle(far):
+    pool, dialer = far
+    first = pool.take()
+    pool.widen(2)
+    wait_for(lambda: pool.widen(2) == 2)
+    second = pool.take()
+    dialer.peers[-1].close()
+    with pytest.raises(DiedIdle):
+        second.ask(b"GET / HTTP/1.1\r\n\r\n")
+    dialer.peers[0].close()
+    with pytest.raises(Transient) as caught:
+        first.ask(b"GET / HTTP/1.1\r\n\r\n")
+    assert not isinstance(caught.value, DiedIdle)
 
 
 def test_a_connection_that_was_idle_for_long_is_not_taken(pooled):

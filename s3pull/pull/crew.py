@@ -91,11 +91,13 @@ class Crew:
         stream_cores: float = math.inf,
         throttles: Callable[[], int] = lambda: 0,
         latency: Callable[[], float] = lambda: 0.0,
+        idle_seconds: Callable[[], float | None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._progress = progress
         self._throttles = throttles
         self._latency = latency
+        self._idle_seconds = idle_seconds
         self._on_stop = on_stop
         self._processes = processes
         self._least_streams = least_streams
@@ -114,6 +116,8 @@ class Crew:
         self._streaming = self._bound = False
         #: this process has as much to do as one thread at a time can
         self.busy = False
+        #: cores that nobody used lately; all there may be where that cannot be told
+        self.spare = math.inf
         #: connections that each thread may have: as many as a long way keeps busy, and no more than are allowed
         self.room = 1
         self._make_room()
@@ -310,7 +314,7 @@ class Crew:
             self._wake.notify_all()
 
     def _keep_pace(self) -> None:
-        began, used = time.monotonic(), time.process_time()
+        began, used, idle = time.monotonic(), time.process_time(), self._idle_seconds()
         while True:
             time.sleep(_BEAT)
             now, spent = time.monotonic(), time.process_time()
@@ -319,7 +323,10 @@ class Crew:
                 use = (spent - used) / (now - began)
                 self.busy = use > _BUSY
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1)
-                began, used = now, spent
+                idle_now = self._idle_seconds()
+                if idle is not None and idle_now is not None:
+                    self.spare = (idle_now - idle) / (now - began)
+                began, used, idle = now, spent, idle_now
             with self._wake:
                 if self._closed and self._alive == 0:
                     return

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MANY = 2500
 #: bytes over TLS that must be left, while this process has a core's work with them
 MUCH = 512 * 1024 * 1024
+#: of a core: what must be idle for that. A busy one is shared only with whoever sends, or others who work here.
+_SPARE = 0.6
 #: objects that may wait there, and large ones that it may have: what it has when this process runs dry is waited for
 _WAITING = 256
 _LARGE = 2
@@ -102,6 +104,19 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+def idle_seconds() -> float | None:
+    """Seconds that all cores of this machine together had nothing to do since it started; None where nobody tells.
+
+    https://www.kernel.org/doc/html/latest/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat
+    """
+    try:
+        with Path("/proc/stat").open("rb") as file:
+            idle, waiting = file.readline().split()[4:6]
+        return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def stream_cores(twin: Twin | None) -> float:
     """Cores that large objects may have busy while it pays to try more threads for them.
 
@@ -157,7 +172,7 @@ class Mate:
             return True
         left = (progress.total_bytes or 0) - progress.done_bytes
         # without TLS the kernel does most of the work, and several threads do that at once
-        return left >= MUCH and crew.busy and self._twin.endpoint.scheme == "https"
+        return left >= MUCH and crew.busy and crew.spare >= _SPARE and self._twin.endpoint.scheme == "https"
 
     def _start(self) -> None:
         """It gets nothing before it says that it is ready; where it cannot be started it never does."""

@@ -18,7 +18,7 @@ from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
 from s3pull.pull.crew import Crew, Task
 from s3pull.pull.ledger import Ledger
-from s3pull.pull.mate import Mate, cores, stream_cores
+from s3pull.pull.mate import Mate, cores, idle_seconds, stream_cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
 from s3pull.remote.store import Store
@@ -56,6 +56,7 @@ class Transfer:
             latency=lambda: store.latency if store is not None else 0.0,
             least_streams=2 if enough == math.inf and cores() > 1 else 1,
             stream_cores=enough,
+            idle_seconds=idle_seconds,
             on_stop=self._on_stop,
         )
         self._puller: Puller | None = None

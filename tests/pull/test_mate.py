@@ -308,26 +308,40 @@ def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("files", "size", "busy", "scheme", "pays"),
+    ("files", "size", "busy", "spare", "scheme", "pays"),
     [
-        (mate.MANY, 0, False, "http", True),
-        (mate.MANY - 1, 0, True, "https", False),
-        (2, mate.MUCH, True, "https", True),
-        (2, mate.MUCH - 1, True, "https", False),
-        (2, mate.MUCH, False, "https", False),
-        (2, mate.MUCH, True, "http", False),
-        (None, None, True, "https", False),
+        (mate.MANY, 0, False, 0.0, "http", True),
+        (mate.MANY - 1, 0, True, 1.0, "https", False),
+        (2, mate.MUCH, True, 1.0, "https", True),
+        (2, mate.MUCH, True, 0.5, "https", False),
+        (2, mate.MUCH - 1, True, 1.0, "https", False),
+        (2, mate.MUCH, False, 1.0, "https", False),
+        (2, mate.MUCH, True, 1.0, "http", False),
+        (None, None, True, 1.0, "https", False),
     ],
 )
-def test_when_it_pays(files, size, busy, scheme, pays):
+def test_when_it_pays(files, size, busy, spare, scheme, pays):
     progress = Progress(
         total_files=None if files is None else files + 3, total_bytes=None if size is None else size + 5
     )
     meter = progress.meter()
     meter.done_files, meter.done_bytes = 3, 5
-    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy))
+    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, spare=spare))
     twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
     assert mate.Mate(puller, twin, 8, lambda _: None)._pays() is pays
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody else tells")
+def test_idle_seconds_go_on_with_the_clock():
+    before, began = mate.idle_seconds(), time.monotonic()
+    time.sleep(0.3)
+    passed = mate.idle_seconds() - before
+    assert 0 <= passed <= (time.monotonic() - began + 0.1) * os.cpu_count()
+
+
+def test_a_system_that_does_not_tell_what_is_idle(monkeypatch):
+    monkeypatch.setattr(mate, "Path", lambda _: Path("/nowhere/stat"))
+    assert mate.idle_seconds() is None
 
 
 def test_one_core_or_a_rate_is_for_one_process(mirrored, mates, capfd, monkeypatch):

@@ -113,11 +113,7 @@ class Collisions:
         mark = self._mark(path)
         parents: list[tuple[int, str]] = []
         parent, _, _ = path.rpartition("/")
-        if parent == self._last_parent:
-            if not directory and mark not in self._files and mark not in self._directories:  # as most are
-                self._files[mark] = path if self._folds else None
-                return
-        else:
+        if parent != self._last_parent:
             parents = [(self._mark(name), name) for name in _ancestors(path)]
         for at, name in parents:
             self._refuse_unless_directory(at, name, path)

@@ -27,6 +27,7 @@ import re
 import socket
 import sys
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -110,24 +111,14 @@ def parse(name: str) -> PartName | None:
     return PartName(name, part, match["ident"], match["token"], rest == LOG_SUFFIX, match["seal"] or "")
 
 
+@cache
 def own_token() -> str:
     """The token of this process (another one after a fork)."""
-    global _own
-    if _own is None:
-        _own = token(this_host())
-    return _own
-
-
-_own: str | None = None
-
-
-def _forget_own() -> None:
-    global _own
-    _own = None
+    return token(this_host())
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_own)
+    os.register_at_fork(after_in_child=own_token.cache_clear)
 
 
 def token(host: Host) -> str:

@@ -44,7 +44,7 @@ class _Moment(NamedTuple):
 class Plan:
     """All requests of one kind: credentials, host and constant headers are fixed. Safe to share between threads."""
 
-    __slots__ = ("_after", "_authorization", "_before", "_constant", "_day", "_key", "_moment", "_scope_tail")
+    __slots__ = ("_after", "_authorization", "_before", "_constant", "_key", "_moment", "_scope_tail")
 
     def __init__(self, credentials: Credentials, region: str, service: str, host: str, headers: Headers) -> None:
         named = {b"host": host.encode("ascii"), b"x-amz-content-sha256": EMPTY_HASH, b"x-amz-date": b""}
@@ -66,7 +66,6 @@ class Plan:
             b", SignedHeaders=" + signed + b", Signature=",
         )
         self._moment: _Moment | None = None
-        self._day: tuple[bytes, Hmac | None] = (b"", None)
 
     def lines(self, method: bytes, path: bytes, query: bytes, now: float) -> bytes:
         """The signed header lines, `authorization` and `host` included, each ended by CRLF. `now` is the epoch time."""
@@ -79,17 +78,13 @@ class Plan:
 
     def _at(self, second: int) -> _Moment:
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)).encode("ascii")
-        day, key = self._day
-        if key is None or day != date[:8]:
-            day = date[:8]
-            key = Hmac(_day_key(day, *self._key))
-            self._day = (day, key)
+        day = date[:8]
         scope = day + self._scope_tail
         first, last = self._authorization
         return _Moment(
             second,
             b"%b%b%b" % (self._before, date, self._after),
-            key.begun(b"AWS4-HMAC-SHA256\n%b\n%b\n" % (date, scope)),
+            Hmac(_day_key(day, *self._key)).begun(b"AWS4-HMAC-SHA256\n%b\n%b\n" % (date, scope)),
             b"%bx-amz-date: %b\r\n%b%b%b" % (self._constant, date, first, scope, last),
         )
 

@@ -118,7 +118,6 @@ class Tls:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                self._flush()
                 self._fill()
             else:
                 self._flush()
@@ -129,7 +128,6 @@ class Tls:
         read = self._tls.read
         count, size = 0, len(buffer)
         if not self._incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
-            self._flush()
             self._fill()
         while True:
             try:
@@ -137,7 +135,6 @@ class Tls:
             except ssl.SSLWantReadError:
                 if count:
                     return count
-                self._flush()
                 self._fill()
             except ssl.SSLEOFError:
                 return count
@@ -168,6 +165,8 @@ class Tls:
             self._outer.sendall(self._outgoing.read())
 
     def _fill(self) -> None:
+        """Wait for more, once the other side has all that it may wait for."""
+        self._flush()
         try:
             room: memoryview = _rooms.room
         except AttributeError:

@@ -244,9 +244,7 @@ class Puller:
         if self.choices.dry_run:
             self._plan(item, worker)
             return None
-        directory = worker.folder
-        if directory is None or directory.relative != item.folder or item.folder not in self._swept:
-            directory = worker.folder = self._folder(item.folder)
+        directory = self._folder(item.folder, worker)
         standing = self._look(item, directory, again=counted)
         decision = standing.decision
         if decision.edited and self.choices.mirror and not counted:
@@ -280,9 +278,11 @@ class Puller:
         large.LargeObject(self, item, directory, reason).begin(worker)
         return None
 
-    def _folder(self, relative: str) -> Directory:
+    def _folder(self, relative: str, worker: Worker) -> Directory:
         """The directory, made if need be, and once a run rid of what nobody will use of earlier runs."""
-        directory = self.tree.directory(relative)
+        directory = worker.folder
+        if directory is None or directory.relative != relative:
+            directory = worker.folder = self.tree.directory(relative)
         if relative not in self._swept:
             with self._sweeping:  # nobody fetches there before it is known what is there
                 if relative not in self._swept:

@@ -72,6 +72,8 @@ class Pool:
                 pass
         connection = Connection(self._name)
         with self._lock:
+            if self._interrupted:
+                raise Cancelled("interrupted")
             self._add(connection)
         self._open(connection)
         return connection
@@ -108,15 +110,12 @@ class Pool:
                 self._keep(connection)
             except S3pullError:
                 self._not_before = self._clock() + _PAUSE_SECONDS
-            finally:
-                with self._lock:
-                    self._dialing -= 1
-                    connection = self._next()
+            with self._lock:
+                self._dialing -= 1
+                connection = self._next()
 
     def _add(self, connection: Connection) -> None:
-        """Watch over one that is to be opened. The lock is held. Raises Cancelled."""
-        if self._interrupted:
-            raise Cancelled("interrupted")
+        """Watch over one that is to be opened. The lock is held."""
         self._all.add(connection)
         if self._watchdog is None:
             self._watchdog = threading.Thread(target=self._watch, name="s3pull-watchdog", daemon=True)

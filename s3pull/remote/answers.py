@@ -61,18 +61,18 @@ def describe(key: str, head: Head, size: int) -> RemoteObject:
         raise Transient(f"the answer for {key} has no ETag: it is no object", status=head.status, key=key)
     if _SSE_C in headers:
         raise Unsupported(_SSE_C_MESSAGE.format(key), hint=SSE_C_HINT, status=head.status, key=key)
-    modified, version, storage = get(b"last-modified"), get(b"x-amz-version-id"), get(b"x-amz-storage-class")
-    encryption, parts = get(b"x-amz-server-side-encryption"), get(b"x-amz-mp-parts-count")
     restore = get(b"x-amz-restore")
+    modified = get(b"last-modified")
+    parts = get(b"x-amz-mp-parts-count")
     return RemoteObject(
         key,
         size,
         strip_etag(etag.decode("latin-1")),
         None if modified is None else parse_date(modified),
-        None if version is None else version.decode("latin-1"),
-        None if storage is None else storage.decode("latin-1"),
+        _text(get(b"x-amz-version-id")),
+        _text(get(b"x-amz-storage-class")),
         _checksum(headers, etag),
-        None if encryption is None else encryption.decode("latin-1"),
+        _text(get(b"x-amz-server-side-encryption")),
         int(parts) if parts is not None and parts.isdigit() and len(parts) <= _PARTS_DIGITS else None,
         None if restore is None else b'ongoing-request="false"' in restore,
     )
@@ -143,6 +143,10 @@ def check_pin(seen: RemoteObject, pin: RemoteObject | None, version_id: str | No
             now=seen.etag,
             key=seen.key,
         )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _checksum(headers: dict[bytes, bytes], etag: bytes) -> Checksum | None:

@@ -25,7 +25,6 @@ import math
 import zlib
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from binascii import b2a_base64
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Protocol
@@ -137,10 +136,9 @@ def is_whole(stated: Checksum, data: Data) -> bool:
     Of small objects this is all that is to be done, ten thousand times.
     """
     algorithm, value, kind = stated
-    size = _CRC_BYTES.get(algorithm)
-    if size is None or kind != FULL_OBJECT:
+    if kind != FULL_OBJECT or not is_crc(algorithm):
         return False
-    return b2a_base64(crc_function(algorithm)(data, 0).to_bytes(size, "big"), newline=False).decode("ascii") == value
+    return encode(crc_digest(algorithm, crc_function(algorithm)(data, 0))) == value
 
 
 def is_crc(algorithm: str) -> bool:

@@ -95,7 +95,7 @@ class Directory:
     @property
     def new(self) -> bool:
         """This run made it, a moment ago, and has put nothing there but what it fetched."""
-        return self._empty_until > 0 and time.monotonic() < self._empty_until
+        return time.monotonic() < self._empty_until
 
     def filled(self) -> None:
         """Something was put there that was not fetched: it is not `new` any more."""

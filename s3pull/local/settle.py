@@ -127,8 +127,7 @@ class Settler:
         file = _Waiting(directory, part_name, final_name, mtime, on_done, keep)
         if not self._durable:
             self._raise()
-            late = self._attempt(_set_time, file) if mtime is not None else None
-            on_done(late or self._attempt(_name, file))
+            on_done(self._attempt(_set_time, file) or self._attempt(_name, file))
             self._raise()
             return
         with self._change:

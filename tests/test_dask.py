@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.fakes import at, faults
 from tests.mirrors import Mirrored, actions, summary, told
 from tests.servers import free_port
 from tests.transcript import run_s3pull
+from tests.waiting import wait_until as _wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -29,12 +31,7 @@ EXTERNAL_ID = "Canary-External-Id-5d2f"
 BODIES = {f"{n % 5}/{n:03}.csv": f"row {n}\n".encode() * (n % 50 + 1) for n in range(200)}
 BIG = {f"big/{n}": bytes([n]) * 3_000_000 for n in range(4)}
 
-
-def wait_until(true, what, seconds=120):
-    give_up = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < give_up, what
-        time.sleep(0.05)
+wait_until = partial(_wait_until, seconds=120)
 
 
 class Cluster:

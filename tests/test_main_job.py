@@ -10,12 +10,12 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.fakes import Held, at, faults
 from tests.transcript import run_s3pull, start_s3pull
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 OWNER, CONSUMER = "111111111111", "222222222222"
@@ -180,13 +180,6 @@ def test_the_region_is_found_and_remembered(fake_aws, isolated, tmp_path):
 
 
 # --- kills ----------------------------------------------------------------------------------------------------
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
 
 
 def sent_of(aws, key):

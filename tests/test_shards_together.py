@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from s3pull.pull.shards import shard_of
 from tests.fakes import at, faults
 from tests.mirrors import Mirrored, actions, summary, told
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +49,7 @@ def test_a_shard_that_is_killed_loses_nothing(mirrored):
     mirrored.aws.fault(at("GetObject", key="in/big/0"), faults.stall_after(2_000_000))
     runs = [start(mirrored, index) for index in range(COUNT)]
     victim = shard_of("big/0", COUNT)
-    wait_until(lambda: mirrored.noted("big/0", BIG["big/0"]) >= 4)
+    wait_until(lambda: mirrored.noted("big/0", BIG["big/0"]) >= 4, seconds=120)
     runs[victim].kill()
     assert [run.finish().code for run in runs if run is not runs[victim]] == [0] * (COUNT - 1)
     mirrored.aws.requests.clear()
@@ -64,10 +63,3 @@ def test_a_shard_that_is_killed_loses_nothing(mirrored):
     assert (after.code, summary(after.stdout)["skipped"]) == (0, len(BODIES | BIG))
     assert mirrored.aws.asked("GetObject") == []
     assert mirrored.nothing_stray()
-
-
-def wait_until(true, seconds=120):
-    give_up = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < give_up, "it did not come to that"
-        time.sleep(0.02)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from s3pull.local.receipts import Receipts
 from s3pull.objects import Receipt
 from tests.fakes import at, faults, listings
 from tests.mirrors import LONG_AGO, Mirrored, actions, lines, snapshot, summary, told
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,13 +27,6 @@ def mirrored(fake_aws, tmp_path, monkeypatch):
     made = Mirrored(fake_aws, tmp_path)
     made.lead(monkeypatch)
     return made
-
-
-def wait_until(condition, seconds=30):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to that"
-        time.sleep(0.01)
 
 
 # --- what is the same, and what is not ------------------------------------------------------------------------

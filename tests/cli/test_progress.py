@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import time
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,9 @@ from s3pull.cli.options import OutputChoice
 from s3pull.cli.progress import Bars, Lines, Rate, clock_face, open_face, shortened, told
 from s3pull.cli.render import Output
 from s3pull.pull.progress import ActiveObject, Progress
+from tests.waiting import wait_until
+
+until = partial(wait_until, seconds=5)
 
 
 class Terminal(io.StringIO):
@@ -86,13 +90,6 @@ def test_what_is_told(made, rate, short, text):
 def test_long_names_lose_their_beginning():
     assert shortened("a/very/long/name.csv", 9) == "…name.csv"
     assert shortened("name.csv", 9) == "name.csv"
-
-
-def until(condition):
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_lines_come_now_and_then():

@@ -5,7 +5,6 @@ import hashlib
 import os
 import random
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +25,7 @@ from s3pull.pull.source import parse_dest, parse_source
 from s3pull.pull.transfer import Transfer
 from s3pull.remote import checksums
 from tests.pull.dying import leave_whole
-from tests.pull.memory_store import MemoryStore
+from tests.pull.memory_store import MemoryAsked, MemoryStore
 
 MIB = 1024 * 1024
 
@@ -229,19 +228,15 @@ def test_what_is_put_into_a_folder_that_was_just_made(store, tmp_path, monkeypat
             (tmp_path / "d/b").write_bytes(b"ours")
 
     store.faults.append(plant)
-    store.ask = lambda key, *, pin=None, version_id=None: Answered(
-        store.get(key, pin=pin, version_id=version_id, checksum=True)
-    )
+
+    def ask(key, *, pin=None, version_id=None):
+        body = store.get(key, pin=pin, version_id=version_id, checksum=True)
+        return MemoryAsked(lambda: body)
+
+    store.ask = ask
     done = pull(store, "acme:", tmp_path, jobs=1)
     assert done.actions()["d/b"] == ("refused" if waited else "downloaded")
     assert (tmp_path / "d/b").read_bytes() == (b"ours" if waited else b"theirs")
-
-
-class Answered:
-    """A request that was answered as soon as it was made."""
-
-    def __init__(self, body):
-        self.body = lambda: body
 
 
 def test_what_a_second_process_has_named_is_looked_for_even_in_a_new_folder(store, tmp_path):
@@ -274,7 +269,7 @@ def test_no_more_is_asked_for_than_there_are_connections_open(store, tmp_path):
             under_way.discard(key)
             return store.get(key, pin=pin, version_id=version_id, checksum=True)
 
-        return SimpleNamespace(body=body)
+        return MemoryAsked(body)
 
     store.widen, store.ask = widen, ask
     assert pull(store, "acme:", tmp_path, jobs=64).summary.downloaded == 600

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -22,8 +23,11 @@ from s3pull.remote.pool import Pool
 from s3pull.remote.retry import Patience
 from tests.fakes import FakeProxy
 from tests.fakes.tls import authority, server_context
+from tests.waiting import wait_until
 
 OWNER = "111111111111"
+
+wait_for = partial(wait_until, seconds=10)
 
 
 class Keys:
@@ -485,13 +489,6 @@ def far():
     for connection in list(pool._all):
         pool.drop(connection)
     dialer.close()
-
-
-def wait_for(condition, seconds=10):
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.005)
-    assert condition()
 
 
 def test_over_a_long_way_connections_are_opened_side_by_side(far):

@@ -32,6 +32,7 @@ MAY_IMPORT = {
 
 #: slow to import, and a warm run may need none of them: only inside functions, on the paths that do
 LATE = {
+    "anycrc",
     "awscrt",
     "boto3",
     "botocore",

@@ -20,7 +20,10 @@ from s3pull.access.cache import cache_directory
 from s3pull.access.config import config_path, load
 from s3pull.errors import S3pullError
 
-_PACKAGES = ("boto3", "botocore", "awscrt", "typer", "cryptography", "keyring", "platformdirs", "tomlkit", "tqdm")
+_PACKAGES = [
+    *("boto3", "botocore", "awscrt", "anycrc", "cryptography"),
+    *("keyring", "platformdirs", "tomlkit", "tqdm", "typer"),
+]
 _VARIABLES = re.compile(r"(AWS|S3PULL)_\w+|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE", re.IGNORECASE)
 
 

@@ -23,7 +23,7 @@ RECORD_SIZE = _RECORD.size + _CRC.size
 _LONGEST_HEADER = 64 * 1024
 _CHUNK = 1024 * 1024
 
-#: a running checksum: `(data, value so far) -> value`, from 0; as zlib.crc32 and awscrt's crc64nvme
+#: a running checksum: `(data, value so far) -> value`, from 0; as zlib.crc32
 Running = Callable[[memoryview, int], int]
 #: `(offset, buffer) -> bytes read`, 0 at the end
 Read = Callable[[int, memoryview], int]

@@ -15,19 +15,18 @@ after another, then `-<parts>`. Only CRCs combine: that of A and that of B give 
 computed apart.
 
 An algorithm that cannot be computed is never a mismatch: callers say "not verified", not "corrupt". The C code
-is awscrt's, imported late because that takes 60 ms.
+is that of anycrc and, for much data, of awscrt; both are imported late.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import zlib
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from s3pull.objects import COMPOSITE, FULL_OBJECT, Checksum, RemoteObject
 
@@ -35,11 +34,14 @@ Data = bytes | bytearray | memoryview
 
 #: bytes of a digest
 _CRC_BYTES = {"CRC64NVME": 8, "CRC32": 4, "CRC32C": 4}
+#: their names in awscrt, and in the catalogue that anycrc follows (https://reveng.sourceforge.io/crc-catalogue/all.htm)
 _CRC_NAMES = {"CRC64NVME": "crc64nvme", "CRC32": "crc32", "CRC32C": "crc32c"}
+_CRC_MODELS = {"CRC64NVME": "CRC64-NVME", "CRC32": "CRC32", "CRC32C": "CRC32C"}
+#: bytes for which awscrt is not worth the time that it takes to load
+_FEW = 128 * 1024 * 1024
 _DIGESTS = {"SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512", "MD5": "md5"}
 _XXHASHES = {"XXHASH64": "new_xxhash64", "XXHASH3": "new_xxhash3_64", "XXHASH128": "new_xxhash3_128"}
 _MAX_PARTS = 10_000
-_ALL_64 = (1 << 64) - 1
 
 
 class Hasher(Protocol):
@@ -56,65 +58,41 @@ class Hasher(Protocol):
 @cache
 def crc_function(algorithm: str) -> Callable[[Data, int], int]:
     """`f(data, crc so far)`, 0 to begin with. The GIL is released for large data. KeyError for what is no CRC."""
-    if algorithm == "CRC64NVME":
-        return _Here(algorithm, _crc64, 16 * 1024).update
-    if algorithm == "CRC32":
-        return _Here(algorithm, zlib.crc32, 1024 * 1024).update
-    return _native(algorithm)
+    return _Crcs(algorithm).update
 
 
-def _native(algorithm: str) -> Callable[[Data, int], int]:
-    from awscrt import checksums
+class _Crcs:
+    """Computes the first `few` bytes by anycrc and, once there is more, all others by awscrt.
 
-    function: Callable[[Data, int], int] = getattr(checksums, _CRC_NAMES[algorithm])
-    return function
-
-
-class _Here:
-    """Computes the first `most` bytes without awscrt, which takes longer to load than all else that a run with one
-    small object does; from then on with it, because it is many times faster.
+    awscrt takes 45 ms to load, as long as the other needs for half a gibibyte. Then it is four times as fast, and lets
+    other threads work meanwhile.
     """
 
-    def __init__(self, algorithm: str, function: Callable[[Data, int], int], most: int) -> None:
+    def __init__(self, algorithm: str, few: int = _FEW) -> None:
         self._algorithm = algorithm
-        self._function = function
-        self._left: float = most
+        self._function: Callable[[Data, int], int] = _model(algorithm).calc
+        self._left: float = few
 
     def update(self, data: Data, crc: int = 0) -> int:
         self._left -= len(data)
         if self._left < 0:
-            self._function = _native(self._algorithm)
+            from awscrt import checksums
+
+            self._function = getattr(checksums, _CRC_NAMES[self._algorithm])
             self._left = math.inf
         return self._function(data, crc)
 
 
-def _crc64(data: Data, crc: int) -> int:
-    """CRC64NVME, which S3 gives every object that came with no other checksum, at 0.1 µs a byte.
-
-    The polynomial is that of the NVM Express NVM Command Set Specification 1.0, section 5.2.1.3.4, reflected.
-    """
-    table = _crc64_table(0x9A6C9329AC4BC9B5)
-    crc ^= _ALL_64
-    for byte in bytes(data):
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ _ALL_64
-
-
 @cache
-def _crc64_table(polynomial: int) -> list[int]:
-    table = []
-    for crc in range(256):
-        for _ in range(8):
-            crc = (crc >> 1) ^ (polynomial if crc & 1 else 0)
-        table.append(crc)
-    return table
+def _model(algorithm: str) -> Any:
+    from anycrc import Model
+
+    return Model(_CRC_MODELS[algorithm])
 
 
 def combine(algorithm: str, first: int, second: int, second_length: int) -> int:
     """The CRC of A+B from that of A, that of B and the length of B in bytes. KeyError for what is no CRC."""
-    from awscrt import checksums
-
-    return int(getattr(checksums, f"combine_{_CRC_NAMES[algorithm]}")(first, second, second_length))
+    return int(_model(algorithm).combine(first, second, second_length))
 
 
 def combine_all(algorithm: str, pieces: Iterable[tuple[int, int]]) -> int:

@@ -15,7 +15,8 @@ import s3pull
 from s3pull.access.options import ACCESS_OPTIONS
 from s3pull.api.caller import AccessOptions
 
-HEAVY = {"boto3", "botocore", "awscrt", "tqdm", "keyring", "cryptography", "typer", "pandas", "tomlkit", "platformdirs"}
+HEAVY = {"boto3", "botocore", "anycrc", "awscrt", "tqdm", "keyring", "cryptography", "typer"}
+HEAVY |= {"pandas", "tomlkit", "platformdirs"}
 
 
 def loaded_by(code):

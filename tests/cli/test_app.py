@@ -17,6 +17,7 @@ from tests.transcript import run_s3pull
 HEAVY = {
     "boto3",
     "botocore",
+    "anycrc",
     "awscrt",
     "keyring",
     "cryptography",

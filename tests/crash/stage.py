@@ -14,7 +14,17 @@ import sys
 import warnings
 from typing import Any
 
-ALREADY = ("awscrt.checksums", "boto3", "botocore.session", "sqlite3", "ssl", "tqdm", "tomlkit", "cryptography")
+ALREADY = (
+    "anycrc",
+    "awscrt.checksums",
+    "boto3",
+    "botocore.session",
+    "sqlite3",
+    "ssl",
+    "tqdm",
+    "tomlkit",
+    "cryptography",
+)
 
 
 def load() -> None:

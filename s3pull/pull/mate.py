@@ -147,7 +147,7 @@ class Mate:
         self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
-        self._ready = self._ended = self._gone = False
+        self._considered = self._ready = self._ended = self._gone = False
         self._credentials: Credentials | None = None
         #: by path: what is there and not told of yet
         self._out: dict[str, Lent] = {}
@@ -157,13 +157,14 @@ class Mate:
         self._active: set[int] = set()
 
     def consider(self) -> bool:
-        """Start it, once, when so much is left that it pays. Whether it was started now. One thread at a time does."""
-        if self._process is not None or self._gone or not self._pays():
+        """Start it, once, when so much is left that it pays. Whether it was started now; nobody waits for that."""
+        if self._considered or not self._pays():
             return False
         with self._change:
-            if self._process is not None or self._gone:
+            if self._considered:
                 return False
-            self._start()
+            self._considered = True
+        self._start()
         return self._process is not None
 
     def _pays(self) -> bool:

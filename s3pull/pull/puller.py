@@ -156,13 +156,16 @@ class Puller:
 
         So an answer is on its way while others are checked and written.
         """
-        mate = self.mate
-        if mate is not None and mate.consider():
-            self.crew.halve()
+        self.consider_mate()
         for item in items:
             self.attempt(item, worker, partial(self._begin, item, worker))
-        if mate is not None:
-            mate.flush()
+        if self.mate is not None:
+            self.mate.flush()
+
+    def consider_mate(self) -> None:
+        """Start the second process as soon as that pays."""
+        if self.mate is not None and self.mate.consider():
+            self.crew.halve()
 
     def attempt(self, item: Item, worker: Worker, begin: Callable[[], small.Ahead | None]) -> None:
         """Begin with `item`; what it asked for is pending then, and as many as may be stay so.

@@ -102,10 +102,12 @@ class Transfer:
 
     def work(self, batches: Iterable[list[Task]]) -> None:
         """Do all tasks, to the end. Raises the error that ended the run early."""
+        puller = self._puller
         for tasks in batches:
+            if puller is not None:
+                puller.consider_mate()
             if not self.crew.submit(tasks):
                 break
-        puller = self._puller
         if puller is not None and puller.mate is not None:
             self.crew.drain()
             puller.mate.end()

@@ -216,7 +216,7 @@ class Mate:
 
     def lend(self, item: Item, reason: str, *, large: bool) -> bool:
         """Give an object away; False where it is better done here, because there is enough there already."""
-        if not self._ready or self._lent - self._begun >= _WAITING:
+        if not self._ready or self._lent - self._begun >= _WAITING or not (large or self._has_less()):
             return False
         lent = Lent(item, reason)
         with self._change:
@@ -231,6 +231,11 @@ class Mate:
                 return True
         self.flush()
         return True
+
+    def _has_less(self) -> bool:
+        """Whether fewer objects are left there than here: so both come to their end together."""
+        progress = self._puller.progress
+        return 2 * len(self._out) < (progress.total_files or 0) - progress.done_files
 
     def flush(self) -> None:
         """Send what was lent and not sent."""

@@ -11,14 +11,17 @@ import sys
 import threading
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from s3pull.cli.app import main
+from s3pull.objects import RemoteObject
 from s3pull.pull import mate, transfer
 from s3pull.pull.progress import Progress
+from s3pull.pull.puller import Item
 from tests.fakes import at
 from tests.fakes.faults import drip, expire_tokens, flip_bit, reset_after, status
 from tests.mirrors import Mirrored, lines, summary
@@ -329,6 +332,23 @@ def test_when_it_pays(files, size, busy, spare, scheme, pays):
     puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, spare=spare))
     twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
     assert mate.Mate(puller, twin, 8, lambda _: None)._pays() is pays
+
+
+def test_it_gets_no_more_than_is_left_here():
+    progress = Progress(total_files=20)
+    second = mate.Mate(SimpleNamespace(progress=progress), SimpleNamespace(), 8, lambda _: None)
+    second._ready = True
+    items = (Item(RemoteObject(str(number), 1, "e"), "", str(number)) for number in count())
+    assert [second.lend(next(items), "new", large=False) for _ in range(12)] == [True] * 10 + [False] * 2
+    meter = progress.meter()
+    meter.done_files = 10
+    assert not second.lend(next(items), "new", large=False)
+    second._out.popitem()
+    second._out.popitem()
+    meter.done_files += 2
+    assert not second.lend(next(items), "new", large=False)
+    progress.total_files += 9
+    assert second.lend(next(items), "new", large=False)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody else tells")

@@ -120,7 +120,7 @@ class Crew:
         self.spare = math.inf
         #: connections that each thread may have: as many as a long way keeps busy, and no more than are allowed
         self.room = 1
-        self._make_room()
+        self.make_room()
         #: one for each thread that lives
         self._meters: set[Meter] = set()
 
@@ -211,7 +211,8 @@ class Crew:
             while not self._stopping and (self._ready or self._urgent or self._idle < self._alive):
                 self._wake.wait(0.2)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Reckon `room` anew, from the latency that is known by now."""
         alive = max(1, self._alive)
         self.room = max(1, min(ahead(self._latency(), alive * self._processes), self._pace.limit // alive))
 
@@ -336,4 +337,4 @@ class Crew:
                 active = sum(1 for meter in list(self._meters) if meter.received)
                 self._pace.step(now, float(work), waiting, self._throttles(), active, bound=self._bound)
                 self._grow()
-                self._make_room()
+                self.make_room()

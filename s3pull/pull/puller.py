@@ -37,6 +37,7 @@ from s3pull.pull import large, plan, proof, small
 from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.progress import Progress
 from s3pull.pull.standing import Standing, content_of, look, part_size, stated_by
+from s3pull.pull.window import Window
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:
@@ -134,9 +135,7 @@ class Puller:
         self._emit = emit
         self._lock = threading.Lock()
         self._in_a_row = 0
-        self._ahead = 1
-        #: connections that each thread finds open, as far as that is known
-        self._open = 1
+        self.window = Window(crew, store)
         self._swept: set[str] = set()
         self._sweeping = threading.Lock()
         self.leftovers = Leftovers(tree)
@@ -179,7 +178,7 @@ class Puller:
         else:
             if begun is not None:
                 worker.pending.append(begun)
-                worker.catch_up(self._room() - 1)
+                worker.catch_up(self.window.width(item.object.size) - 1)
 
     def again(self, item: Item, reason: str, received: int) -> Task:
         """A task for an object that came back from the second process, for which so many bytes came there."""
@@ -199,26 +198,6 @@ class Puller:
         """A process that wrote here has died: what it left is to be found when a folder is come to again."""
         with self._sweeping:
             self._swept.clear()
-
-    def _room(self) -> int:
-        """Requests of small objects that a thread may have under way. One more with each that went well, so that what
-        fails, is denied or is slow does so for few at first, and no more than there are connections open.
-        """
-        crew = self.crew
-        wanted = min(self._ahead, crew.room)
-        if wanted <= self._open:
-            return wanted
-        threads = max(1, crew.threads)
-        most = min(threads * min(4 * wanted, crew.room), crew.limit)
-        self._open = max(1, self.store.widen(most) // threads)
-        return min(wanted, self._open)
-
-    def went(self, well: bool) -> None:
-        """How the answer of a small object came: whole and soon, or slowly."""
-        if well:
-            self._ahead += 1
-        else:
-            self._ahead = self._open = 1
 
     def make_directory(self, marker: RemoteObject, path: str) -> None:
         """A `dir/` object becomes a directory."""

@@ -85,7 +85,7 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
         try:
             stated, view = _read(puller, item, asked.body if first else None, worker)
         except _Slow as slow:
-            puller.went(False)
+            puller.window.went(False)
             puller.crew.stream()
             large.LargeObject(puller, item, directory, reason).carry_on(worker, slow.body, slow.head)
             return
@@ -106,7 +106,7 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
         if puller.judge(item, found, doubted):
             break
         doubted = found.by
-    puller.went(True)
+    puller.window.went(True)
     content, name = found.by, None
     if puller.choices.durable or puller.ledger is not None:
         own = _own_crc(found.by, view)

@@ -417,6 +417,20 @@ def test_short_writes_are_completed(directory: Directory, tmp_path: Path, monkey
     assert (tmp_path / "a/final").read_bytes() == DATA
 
 
+def test_no_more_is_written_at_once_than_is_good_for_the_cache(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sizes = os.pwrite, []
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: sizes.append(len(data)) or real(fd, data, at))
+    fd = directory.create("whole")
+    try:
+        openfile.OpenFile(os.dup(fd)).write_at(5, memoryview(DATA))
+    finally:
+        os.close(fd)
+    assert (tmp_path / "a/whole").read_bytes() == bytes(5) + DATA
+    assert sizes == [64 * 1024] * (len(DATA) // (64 * 1024)) + [len(DATA) % (64 * 1024)]
+
+
 def test_without_positional_calls(directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has neither pread nor pwrite: threads share one position."""
     monkeypatch.setattr(openfile, "_HAS_PREAD", False)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
+
+from s3pull.local.pieces import Pieces
 
 _COPY_STEP = 64 * 1024 * 1024
 _COPY_BUFFER = 1024 * 1024
-#: Written at once. Linux takes memory for its cache in blocks as large as the write, and where a virtual machine gives
-#: its free memory back to the host, large blocks are what is gone: a write of 256 KiB then takes twice the CPU.
-_PIECE = 64 * 1024
+_pieces = Pieces()
 _HAS_PREAD = hasattr(os, "pread") and hasattr(os, "pwrite") and hasattr(os, "preadv")
 #: copy_file_range is missing, or cannot do this pair of files: then the bytes go through us
 _CANNOT_COPY = frozenset({errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY})
@@ -54,10 +55,12 @@ class OpenFile:
     def write_at(self, offset: int, data: memoryview) -> None:
         with self._lock:
             if _HAS_PREAD:
-                while len(data):
-                    count = os.pwrite(self.fd, data[:_PIECE], offset)
-                    data = data[count:]
+                size, left, began = _pieces.size, data, time.thread_time_ns()
+                while len(left):
+                    count = os.pwrite(self.fd, left[:size], offset)
+                    left = left[count:]
                     offset += count
+                _pieces.took(len(data), time.thread_time_ns() - began)
                 return
             os.lseek(self.fd, offset, os.SEEK_SET)
             while len(data):

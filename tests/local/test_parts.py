@@ -24,6 +24,7 @@ from s3pull.local.checkpoint import Claim, Header, claims, longest_match
 from s3pull.local.directory import Directory
 from s3pull.local.owner import State
 from s3pull.local.parts import PartFile, find, sweep
+from s3pull.local.pieces import Pieces
 from s3pull.local.tree import Probe, Tree
 from tests.local.writer import content, crc, finish, header, write_segment
 
@@ -417,10 +418,12 @@ def test_short_writes_are_completed(directory: Directory, tmp_path: Path, monkey
     assert (tmp_path / "a/final").read_bytes() == DATA
 
 
-def test_no_more_is_written_at_once_than_is_good_for_the_cache(
+def test_no_more_is_written_at_once_than_costs_least(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, sizes = os.pwrite, []
+    real, sizes, pieces = os.pwrite, [], Pieces()
+    pieces.size = 64 * 1024
+    monkeypatch.setattr(openfile, "_pieces", pieces)
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: sizes.append(len(data)) or real(fd, data, at))
     fd = directory.create("whole")
     try:

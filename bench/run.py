@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -83,9 +84,9 @@ class Bench:
             able = [peer for peer in peers if peer.arguments(self._job(scenario, site)) is not None]
             verified = {peer.name: self._once(peer, scenario, site, report=True)[1] for peer in able}
             costs: dict[str, list[Cost]] = {peer.name: [] for peer in able}
-            for number in range(self.choice.rounds):
-                turn = number % len(able)
-                for peer in [*able[turn:], *able[:turn]]:
+            shuffle = random.Random(self.choice.seed)
+            for _ in range(self.choice.rounds):
+                for peer in shuffle.sample(able, len(able)):
                     costs[peer.name].append(self._once(peer, scenario, site)[0])
         return [Result(peer, costs[peer.name], verified[peer.name]) for peer in able]
 

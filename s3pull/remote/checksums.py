@@ -34,8 +34,7 @@ Data = bytes | bytearray | memoryview
 
 #: bytes of a digest
 _CRC_BYTES = {"CRC64NVME": 8, "CRC32": 4, "CRC32C": 4}
-#: their names in awscrt, and in the catalogue that anycrc follows (https://reveng.sourceforge.io/crc-catalogue/all.htm)
-_CRC_NAMES = {"CRC64NVME": "crc64nvme", "CRC32": "crc32", "CRC32C": "crc32c"}
+#: anycrc's names; awscrt's are S3's in small letters
 _CRC_MODELS = {"CRC64NVME": "CRC64-NVME", "CRC32": "CRC32", "CRC32C": "CRC32C"}
 #: bytes for which awscrt is not worth the time that it takes to load
 _FEW = 128 * 1024 * 1024
@@ -57,15 +56,15 @@ class Hasher(Protocol):
 
 @cache
 def crc_function(algorithm: str) -> Callable[[Data, int], int]:
-    """`f(data, crc so far)`, 0 to begin with. The GIL is released for large data. KeyError for what is no CRC."""
-    return _Crcs(algorithm).update
+    """`f(data, crc so far)`, 0 to begin with. KeyError for what is no CRC."""
+    return _FewThenMany(algorithm).update
 
 
-class _Crcs:
+class _FewThenMany:
     """Computes the first `few` bytes by anycrc and, once there is more, all others by awscrt.
 
-    awscrt takes 45 ms to load, as long as the other needs for half a gibibyte. Then it is four times as fast, and lets
-    other threads work meanwhile.
+    awscrt takes 45 ms to load, as long as the other needs for half a gibibyte. Then it is two to four times as fast,
+    and lets other threads work meanwhile.
     """
 
     def __init__(self, algorithm: str, few: int = _FEW) -> None:
@@ -78,7 +77,7 @@ class _Crcs:
         if self._left < 0:
             from awscrt import checksums
 
-            self._function = getattr(checksums, _CRC_NAMES[self._algorithm])
+            self._function = getattr(checksums, self._algorithm.lower())
             self._left = math.inf
         return self._function(data, crc)
 
@@ -120,7 +119,7 @@ def is_whole(stated: Checksum, data: Data) -> bool:
 
 
 def is_crc(algorithm: str) -> bool:
-    return algorithm in _CRC_NAMES
+    return algorithm in _CRC_BYTES
 
 
 # --- hashers -----------------------------------------------------------------------------------------------
@@ -158,7 +157,7 @@ class _XxHash:
 
 def hasher(algorithm: str) -> Hasher | None:
     """A new hasher, or None for an algorithm that cannot be computed here."""
-    if algorithm in _CRC_NAMES:
+    if is_crc(algorithm):
         return _Crc(algorithm)
     if algorithm in _DIGESTS:
         return hashlib.new(_DIGESTS[algorithm], usedforsecurity=False)

@@ -168,9 +168,9 @@ class Mate:
         return self._process is not None
 
     def _pays(self) -> bool:
-        progress, crew = self._puller.progress, self._puller.crew
-        if (progress.total_files or 0) - progress.done_files >= MANY:
+        if self._files_left >= MANY:
             return True
+        progress, crew = self._puller.progress, self._puller.crew
         left = (progress.total_bytes or 0) - progress.done_bytes
         # without TLS the kernel does most of the work, and several threads do that at once
         return left >= MUCH and crew.busy and crew.spare >= _SPARE and self._twin.endpoint.scheme == "https"
@@ -234,8 +234,13 @@ class Mate:
 
     def _has_less(self) -> bool:
         """Whether fewer objects are left there than here: so both come to their end together."""
+        return 2 * len(self._out) < self._files_left
+
+    @property
+    def _files_left(self) -> int:
+        """Objects that nobody has done yet, here or there, of those that are listed by now."""
         progress = self._puller.progress
-        return 2 * len(self._out) < (progress.total_files or 0) - progress.done_files
+        return (progress.total_files or 0) - progress.done_files
 
     def flush(self) -> None:
         """Send what was lent and not sent."""

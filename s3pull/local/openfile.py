@@ -14,6 +14,7 @@ from s3pull.local.pieces import Pieces
 
 _COPY_STEP = 64 * 1024 * 1024
 _COPY_BUFFER = 1024 * 1024
+#: what is written at once: the memory that it hangs on is all files' and threads'
 _pieces = Pieces()
 _HAS_PREAD = hasattr(os, "pread") and hasattr(os, "pwrite") and hasattr(os, "preadv")
 #: copy_file_range is missing, or cannot do this pair of files: then the bytes go through us

@@ -34,14 +34,11 @@ class Pieces:
         self._spent += nanoseconds
         if self._bytes < (_TRIED if self._trying else _TRUSTED):
             return
-        costs, size = self._costs, self.size
-        costs[size] = self._spent * 1024 * 1024 // self._bytes
-        if self._trying and size == SIZES[0]:
+        self._costs[self.size] = self._spent * 1024 * 1024 // self._bytes
+        if not self._trying:
+            self.size, self._trying = SIZES[0], True
+        elif self.size == SIZES[0]:
             self.size = SIZES[1]
-        elif self._trying:
-            self.size = min(SIZES, key=costs.__getitem__)
-            self._trying = False
         else:
-            self.size = SIZES[0]
-            self._trying = True
+            self.size, self._trying = min(SIZES, key=self._costs.__getitem__), False
         self._bytes = self._spent = 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from s3pull.errors import AccessDenied, Cancelled, NothingThere, ServiceError
 from s3pull.pull import fanout
 from tests.pull.memory_store import MemoryStore
+from tests.waiting import wait_until
 
 
 class Listed(MemoryStore):
@@ -209,10 +210,7 @@ def test_whoever_stops_reading_stops_the_streams():
     for _ in range(5):
         next(pages)
     pages.close()
-    give_up = time.monotonic() + 20
-    while any(thread.name == "listing" for thread in threading.enumerate()):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    wait_until(lambda: all(thread.name != "listing" for thread in threading.enumerate()), seconds=20)
 
 
 def test_an_interrupt_ends_it():

@@ -1,13 +1,12 @@
 """`Store.ask`: a request ahead of its answer ends like `get`, whatever happens in between."""
 
-import time
-
 import pytest
 
 from s3pull.errors import Cancelled, NothingThere, ObjectChanged, ServiceError, Transient
 from s3pull.remote import pool
 from tests.fakes.faults import drop, expire_tokens, reset_after, slow_head, status
 from tests.remote.test_faults import World, aws
+from tests.waiting import wait_until
 
 __all__ = ["aws"]
 
@@ -29,9 +28,7 @@ def test_answers_come_in_any_order_and_keep_their_connections(world):
 def test_requests_use_the_connections_that_were_opened_ahead(world, monkeypatch):
     monkeypatch.setattr(pool, "_QUICK_SECONDS", 0.0)
     world.read(world.store.ask("small").body())
-    until = time.monotonic() + 10
-    while world.store.widen(6) < 6 and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: world.store.widen(6) >= 6, seconds=10)
     accepted = world.aws.server.connections
     asked = [world.store.ask("small") for _ in range(6)]
     assert [world.read(one.body()) for one in asked] == [b"0123456789"] * 6

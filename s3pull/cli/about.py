@@ -21,8 +21,8 @@ from s3pull.access.config import config_path, load
 from s3pull.errors import S3pullError
 
 _PACKAGES = [
-    *("boto3", "botocore", "awscrt", "anycrc", "cryptography"),
-    *("keyring", "platformdirs", "tomlkit", "tqdm", "typer"),
+    *("boto3", "botocore", "awscrt", "anycrc", "typer"),
+    *("cryptography", "keyring", "platformdirs", "tomlkit", "tqdm"),
 ]
 _VARIABLES = re.compile(r"(AWS|S3PULL)_\w+|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE", re.IGNORECASE)
 

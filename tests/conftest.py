@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from s3pull.pull import spare
 from tests.partner import partner
 from tests.servers import fake_aws, fake_aws_tls, moto_process, moto_server, rclone_process, rclone_server
 
@@ -77,4 +78,5 @@ def isolated(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    monkeypatch.setattr(spare, "cores", lambda: 1)  # a process ahead for each command would take a core from the tests
     return home

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from s3pull.pull.globs import Filters
     from s3pull.pull.opening import OpenSource
     from s3pull.pull.source import Dest as ParsedDest
+    from s3pull.pull.spare import Spare
 
 app = new_app()
 
@@ -72,28 +73,33 @@ def get(
       s3pull get 'acme:2026/*.parquet' data/  a glob (quote it)
       s3pull get acme:big.tar - | tar x       to stdout
     """
-    from s3pull.cli.render import Output
-    from s3pull.cli.running import accounted
-    from s3pull.pull.dest import file_dest
-    from s3pull.pull.globs import Filters
-    from s3pull.pull.opening import open_source
-    from s3pull.pull.source import Into, parse_source
+    from s3pull.cli.running import spare_for
+    from s3pull.pull.source import Kind, parse_dest, parse_source
 
     files.check()
-    rules = Filters(filters.rules)
     spec = parse_source(source)
-    if files.from_file is not None and spec.path and not spec.path.endswith("/"):
-        raise UsageError("--from-file takes keys below a tree", hint=f"end the source in /: {source}/")
-    target = file_dest(dest, spec)
-    out = Output(output)
-    with (
-        accounted(access, source, out),
-        open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
-    ):
-        if target.into is Into.STDOUT:
-            return _to_stdout(opened, files, transfer, out)
-        with _lines(files.from_file) as lines:
-            return _to_files(opened, target, files, lines, rules, transfer, out)
+    folder = Path(parse_dest(dest, spec, is_directory=True).folder) if spec.kind is not Kind.OBJECT else None
+    with spare_for(folder, transfer, dry_run=files.dry_run) as spare:
+        from s3pull.cli.render import Output
+        from s3pull.cli.running import accounted
+        from s3pull.pull.dest import file_dest
+        from s3pull.pull.globs import Filters
+        from s3pull.pull.opening import open_source
+        from s3pull.pull.source import Into
+
+        rules = Filters(filters.rules)
+        if files.from_file is not None and spec.path and not spec.path.endswith("/"):
+            raise UsageError("--from-file takes keys below a tree", hint=f"end the source in /: {source}/")
+        target = file_dest(dest, spec)
+        out = Output(output)
+        with (
+            accounted(access, source, out),
+            open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
+        ):
+            if target.into is Into.STDOUT:
+                return _to_stdout(opened, files, transfer, out)
+            with _lines(files.from_file) as lines:
+                return _to_files(opened, target, files, lines, rules, transfer, out, spare)
 
 
 def _to_files(
@@ -104,6 +110,7 @@ def _to_files(
     rules: Filters,
     transfer: TransferChoice,
     out: Output,
+    spare: Spare,
 ) -> int:
     from s3pull.cli.running import choices, conclude
     from s3pull.pull.get import Get, Order
@@ -122,7 +129,7 @@ def _to_files(
         bucket=opened.access.bucket,
         endpoint=opened.endpoint_host,
     )
-    return conclude(Get(order, opened.store, out.event), opened, out)
+    return conclude(Get(order, opened.store, out.event, spare), opened, out)
 
 
 def _to_stdout(opened: OpenSource, files: GetChoice, transfer: TransferChoice, out: Output) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from s3pull.pull.opening import OpenSource
     from s3pull.pull.progress import Progress
     from s3pull.pull.puller import Choices
+    from s3pull.pull.spare import Spare
 
 
 class Run(Protocol):
@@ -41,6 +43,17 @@ def choices(transfer: TransferChoice, **more: bool) -> Choices:
         checksums=transfer.checksums,
         **more,
     )
+
+
+def spare_for(folder: Path | None, transfer: TransferChoice, *, dry_run: bool) -> Spare:
+    """A process for a run that will probably have much to do: one that brings a tree to `folder`, where nothing is yet.
+
+    To be started before anything else is loaded.
+    """
+    from s3pull.pull.spare import LEAST_JOBS, Spare, is_new
+
+    allowed = transfer.limit_rate is None and (transfer.jobs or LEAST_JOBS) >= LEAST_JOBS
+    return Spare(wanted=folder is not None and allowed and not dry_run and is_new(folder))
 
 
 @contextmanager

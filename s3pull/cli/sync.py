@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from s3pull.pull.guard import Limit
     from s3pull.pull.manifest import Manifest
     from s3pull.pull.opening import OpenSource
+    from s3pull.pull.spare import Spare
 
 app = new_app()
 PUBLISH = "Publish"
@@ -136,30 +137,33 @@ def sync(
       s3pull sync acme: /shared/m/ --shard 0/4         a quarter of it; 1/4, 2/4 and 3/4 elsewhere
       s3pull sync acme: /shared/m/ --dask tcp://h:8786 by the workers of a Dask cluster
     """
-    from s3pull.cli.metrics import metered
-    from s3pull.cli.render import Output
-    from s3pull.cli.running import accounted
-    from s3pull.pull.dest import mirror_dest
-    from s3pull.pull.globs import Filters
+    from s3pull.cli.running import spare_for
     from s3pull.pull.guard import EXCLUSIVE, check_options
-    from s3pull.pull.opening import open_source
 
     check_options(**{name: getattr(sync, name) for name in EXCLUSIVE})
     if sync.dask is not None:
         _check_sent(access)
     manifest = _manifest(sync.locked)
-    rules, limit = Filters(filters.rules), _limit(sync.max_delete)
     source, dest = _places(source, dest, manifest)
-    folder = mirror_dest(dest)
-    out = Output(output)
-    with (
-        metered(sync.metrics if not sync.dry_run else None, source, folder, out),
-        accounted(access, source, out),
-        _carrier(sync, out) as carrier,
-        open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
-    ):
-        fleet = _fleet(carrier, opened, folder, access, transfer, sync) if carrier is not None else None
-        return _run(opened, folder, sync, rules, limit, transfer, manifest, fleet, out)
+    with spare_for(Path(dest) if sync.dask is None else None, transfer, dry_run=sync.dry_run) as spare:
+        from s3pull.cli.metrics import metered
+        from s3pull.cli.render import Output
+        from s3pull.cli.running import accounted
+        from s3pull.pull.dest import mirror_dest
+        from s3pull.pull.globs import Filters
+        from s3pull.pull.opening import open_source
+
+        rules, limit = Filters(filters.rules), _limit(sync.max_delete)
+        folder = mirror_dest(dest)
+        out = Output(output)
+        with (
+            metered(sync.metrics if not sync.dry_run else None, source, folder, out),
+            accounted(access, source, out),
+            _carrier(sync, out) as carrier,
+            open_source(access, source, out, limit_rate=transfer.limit_rate) as opened,
+        ):
+            fleet = _fleet(carrier, opened, folder, access, transfer, sync) if carrier is not None else None
+            return _run(opened, folder, sync, rules, limit, transfer, manifest, fleet, out, spare)
 
 
 def _run(
@@ -172,6 +176,7 @@ def _run(
     manifest: Manifest | None,
     fleet: Fleet | None,
     out: Output,
+    spare: Spare,
 ) -> int:
     from s3pull.cli.running import choices, conclude
     from s3pull.pull.opening import payer
@@ -202,7 +207,7 @@ def _run(
         fleet=fleet,
     )
     voice = Voice(out.event, out.preflight, out.say, out.note, every=bool(out.verbose))
-    return conclude(Sync(order, opened.store, voice), opened, out)
+    return conclude(Sync(order, opened.store, voice, spare), opened, out)
 
 
 def _check_sent(access: AccessChoice) -> None:

@@ -17,6 +17,7 @@ from s3pull.pull.items import Marker, Naming
 from s3pull.pull.ledger import of_mirror
 from s3pull.pull.puller import Choices, Item, Puller
 from s3pull.pull.source import Dest, Kind, SourceSpec
+from s3pull.pull.spare import Spare
 from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
 
@@ -46,8 +47,10 @@ class Order(NamedTuple):
 class Get:
     """One run of `get`. `run` blocks; `stop` may be called from any thread or a signal handler."""
 
-    def __init__(self, order: Order, store: Store, emit: Callable[[ObjectEvent], None]) -> None:
-        self.transfer = Transfer(store, order.choices, order.jobs, emit)
+    def __init__(
+        self, order: Order, store: Store, emit: Callable[[ObjectEvent], None], spare: Spare | None = None
+    ) -> None:
+        self.transfer = Transfer(store, order.choices, order.jobs, emit, spare)
         self.progress = self.transfer.progress
         self.stop = self.transfer.stop
         self._order = order

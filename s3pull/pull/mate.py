@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from s3pull.events import ObjectEvent
 from s3pull.local.directory import FileStat
 from s3pull.objects import Checksum, Credentials, RemoteObject
 from s3pull.pull.progress import ActiveObject
+from s3pull.pull.spare import Spare, close_pipes, cores, launch
 from s3pull.remote.twin import Twin
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from s3pull.pull.puller import Choices, Item, Puller
     from s3pull.pull.sums import Sums
 
-#: small objects that must be left for a second process to be worth its start (0.15 s of a core)
-MANY = 2500
+#: small objects that must be left for a second process to be worth its start (0.15 s of a core); where a spare one was
+#: started already, and only its part is to be made ready
+MANY, SOME = 2500, 500
 #: bytes over TLS that must be left, while this process has a core's work with them
 MUCH = 512 * 1024 * 1024
 #: of a core: what must be idle for that. A busy one is shared only with whoever sends, or others who work here.
@@ -43,11 +44,6 @@ _WAITING = 256
 _LARGE = 2
 _AT_ONCE = 16
 _END_SECONDS = 10.0
-
-#: sys.path comes first: what is found here is to be found there, and nothing that lies in the working directory
-_START = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from s3pull.pull.mate_process import main; main()"
-)
 
 
 class Setup(NamedTuple):
@@ -96,14 +92,6 @@ class Reached(NamedTuple):
     active: list[tuple[int, str, int, int]]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
-
-
 def idle_seconds() -> float | None:
     """Seconds that all cores of this machine together had nothing to do since it started; None where nobody tells.
 
@@ -126,22 +114,25 @@ def stream_cores(twin: Twin | None) -> float:
     return math.inf if twin is not None and twin.endpoint.scheme == "http" else max(1, cores() - 1)
 
 
-def _is_python(program: str | None) -> bool:
-    """False where this interpreter lives in another program, which would make something else of our arguments."""
-    return not getattr(sys, "frozen", False) and Path(program or "").name.lower().startswith(("python", "pypy"))
-
-
 class Mate:
     """The second process as this one sees it. `lend` and `flush` are called from any thread.
 
-    `back` is called with objects that are to be done here after all.
+    `back` is called with objects that are to be done here after all. `spare` is the caller's to close.
     """
 
-    def __init__(self, puller: Puller, twin: Twin, jobs: int, back: Callable[[list[Task]], None]) -> None:
+    def __init__(
+        self,
+        puller: Puller,
+        twin: Twin,
+        jobs: int,
+        back: Callable[[list[Task]], None],
+        spare: Spare | None = None,
+    ) -> None:
         self._puller = puller
         self._twin = twin
         self._jobs = jobs
         self._back = back
+        self._spare = spare
         self._meter = puller.progress.meter()
         self._change = threading.Condition()
         self._writing = threading.Lock()
@@ -167,33 +158,38 @@ class Mate:
         self._start()
         return self._process is not None
 
+    def listed(self) -> None:
+        """No more objects will be found: a spare process is ended where nothing can make it pay any more."""
+        with self._change:
+            if self._spare is not None and not self._considered and not self._are_large:
+                self._spare.close()
+
     def _pays(self) -> bool:
-        if self._files_left >= MANY:
+        if self._files_left >= (SOME if self._spare else MANY):
             return True
-        progress, crew = self._puller.progress, self._puller.crew
+        crew = self._puller.crew
+        return self._are_large and crew.busy and crew.spare >= _SPARE
+
+    @property
+    def _are_large(self) -> bool:
+        """Whether much is left, over TLS: without it the kernel does most of the work, and several threads do that at
+        once.
+        """
+        progress = self._puller.progress
         left = (progress.total_bytes or 0) - progress.done_bytes
-        # without TLS the kernel does most of the work, and several threads do that at once
-        return left >= MUCH and crew.busy and crew.spare >= _SPARE and self._twin.endpoint.scheme == "https"
+        return left >= MUCH and self._twin.endpoint.scheme == "https"
 
     def _start(self) -> None:
         """It gets nothing before it says that it is ready; where it cannot be started it never does."""
-        import subprocess  # late, as `pickle`: few runs need them
-
         puller = self._puller
-        if not _is_python(sys.executable):
-            self._gone = True
-            return
         try:
             root = puller.tree.root.stat()
             self._credentials = puller.store.credentials.current()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
-        except (OSError, ValueError, S3pullError):
+        except (OSError, S3pullError):
+            self._gone = True
+            return
+        self._process = (self._spare.take() if self._spare is not None else None) or launch()
+        if self._process is None:
             self._gone = True
             return
         setup = Setup(
@@ -207,7 +203,6 @@ class Mate:
             puller.ledger is not None,
             puller.sums.lent() if puller.sums is not None else None,
         )
-        self._send([entry for entry in sys.path if entry])
         self._send(setup)
         self._reader = threading.Thread(target=self._read, name="mate", daemon=True)
         self._reader.start()
@@ -289,12 +284,7 @@ class Mate:
         if self._reader is not None:
             self._reader.join(_END_SECONDS)
         with self._writing:
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None
-                try:
-                    pipe.close()
-                except OSError:
-                    pass  # bytes that it will not read any more
+            close_pipes(process)
 
     def _push_credentials(self) -> None:
         try:

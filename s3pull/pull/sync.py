@@ -42,6 +42,7 @@ from s3pull.pull.publish import Publication, Publishing
 from s3pull.pull.puller import Choices
 from s3pull.pull.shards import Shard
 from s3pull.pull.source import SourceSpec
+from s3pull.pull.spare import Spare
 from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
 
@@ -114,8 +115,8 @@ class _Place(NamedTuple):
 class Sync:
     """One run. `run` blocks; `stop` may be called from any thread or a signal handler."""
 
-    def __init__(self, order: SyncOrder, store: Store, voice: Voice) -> None:
-        self.transfer = Transfer(store, order.choices, order.jobs, self._event)
+    def __init__(self, order: SyncOrder, store: Store, voice: Voice, spare: Spare | None = None) -> None:
+        self.transfer = Transfer(store, order.choices, order.jobs, self._event, spare)
         self.progress = self.transfer.progress
         self.stop = self.transfer.stop
         self._order = order

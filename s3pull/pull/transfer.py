@@ -18,9 +18,10 @@ from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
 from s3pull.pull.crew import Crew, Task
 from s3pull.pull.ledger import Ledger
-from s3pull.pull.mate import Mate, cores, idle_seconds, stream_cores
+from s3pull.pull.mate import Mate, idle_seconds, stream_cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
+from s3pull.pull.spare import LEAST_JOBS, Spare, cores
 from s3pull.remote.store import Store
 
 if TYPE_CHECKING:
@@ -34,10 +35,17 @@ MOST_CONNECTIONS = 256
 class Transfer:
     """One run. `stop` may be called from any thread or a signal handler, also before there is a puller.
 
-    `store` None: nothing will be fetched.
+    `store` None: nothing will be fetched. `spare` is for a second process, where there will be one.
     """
 
-    def __init__(self, store: Store | None, choices: Choices, jobs: int, emit: Callable[[ObjectEvent], None]) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        choices: Choices,
+        jobs: int,
+        emit: Callable[[ObjectEvent], None],
+        spare: Spare | None = None,
+    ) -> None:
         self.progress = Progress()
         self.store = store
         self.choices = choices
@@ -47,6 +55,7 @@ class Transfer:
         self.sums = _sums(choices)
         self._emit = emit
         self._jobs = jobs
+        self._spare = spare
         self._began = time.time()
         enough = stream_cores(store.twin() if store is not None else None)
         self.crew = Crew(
@@ -109,6 +118,7 @@ class Transfer:
             if not self.crew.submit(tasks):
                 break
         if puller is not None and puller.mate is not None:
+            puller.mate.listed()
             self.crew.drain()
             puller.mate.end()
             puller.settler.flush()  # while the other process does the same
@@ -116,10 +126,10 @@ class Transfer:
         self.crew.finish()
 
     def _mate(self, puller: Puller) -> Mate | None:
-        if self.choices.dry_run or self._jobs < 4 or cores() < 2 or self.store is None:
+        if self.choices.dry_run or self._jobs < LEAST_JOBS or cores() < 2 or self.store is None:
             return None
         twin = self.store.twin()
-        return Mate(puller, twin, self._jobs // 2, self.crew.hurry) if twin is not None else None
+        return Mate(puller, twin, self._jobs // 2, self.crew.hurry, self._spare) if twin is not None else None
 
     def _on_stop(self) -> None:
         if self.store is not None:

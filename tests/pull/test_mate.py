@@ -19,9 +19,10 @@ import pytest
 
 from s3pull.cli.app import main
 from s3pull.objects import RemoteObject
-from s3pull.pull import mate, transfer
+from s3pull.pull import mate, spare, transfer
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Item
+from s3pull.pull.spare import Spare
 from tests.fakes import at
 from tests.fakes.faults import drip, expire_tokens, flip_bit, reset_after, status
 from tests.mirrors import Mirrored, lines, summary
@@ -112,6 +113,74 @@ def test_both_take_their_part(mirrored, mates, capfd):
     assert not [one for one in mirrored.aws.requests if one.action == "GetObject"]
     assert main(["verify", "m"]) == 0
     assert len(mates) == 1
+
+
+@pytest.mark.parametrize("command", ["get", "sync"])
+def test_one_that_was_started_ahead_is_taken_where_there_is_much(mirrored, mates, spares, capfd, monkeypatch, command):
+    monkeypatch.setattr(mate, "MANY", COUNT + 1)
+    monkeypatch.setattr(mate, "SOME", 60)
+    flood(mirrored)
+    code, told = run(capfd, command, mirrored.source, "m/")
+    assert (code, told[-1]["downloaded"]) == (0, COUNT)
+    assert mirrored.files() == whole(mirrored)
+    (second,), (process,) = mates, spares
+    assert second._process is process
+    assert second._lent > 20
+    assert process.returncode == 0
+
+
+def test_one_that_was_started_ahead_is_ended_where_there_is_little(mirrored, mates, spares, capfd):
+    mirrored.put("a/b", b"few")
+    code, _ = run(capfd, "sync", mirrored.source, "m/")
+    (process,) = spares
+    assert (code, mates, process.returncode) == (0, [], -signal.SIGKILL)
+    assert process.stdin.closed
+    assert process.stdout.closed
+
+
+def test_one_that_was_started_ahead_is_ended_by_an_error(mirrored, spares, capfd):
+    assert main(["get", mirrored.source + "nowhere/", "m/"]) == 4
+    assert main(["get", mirrored.source, "m/", "--from-file", "missing"]) != 0
+    assert "Traceback" not in capfd.readouterr().err
+    assert [process.returncode for process in spares] == [-signal.SIGKILL] * 2
+
+
+def test_none_is_started_ahead_where_little_is_to_be_expected(mirrored, spares, capfd):
+    """A place where something is already, one object, a dry run, a rate, few connections."""
+    flood(mirrored, 3)
+    Path("full").mkdir()
+    Path("full/a").write_bytes(b"a")
+    one = f"{mirrored.source}0/0000"
+    for words in (
+        ["get", mirrored.source, "full/"],
+        ["get", one, "one/"],
+        ["get", one, "-"],
+        ["get", mirrored.source, "dry/", "-n"],
+        ["sync", mirrored.source, "dry/", "-n"],
+        ["get", mirrored.source, "slow/", "--limit-rate", "1G"],
+        ["sync", mirrored.source, "narrow/", "--jobs", "3"],
+    ):
+        assert main(words) == 0
+    assert spares == []
+    Path("empty").mkdir()
+    assert main(["get", mirrored.source, "empty/"]) == 0
+    assert len(spares) == 1
+
+
+@pytest.fixture
+def spares(monkeypatch):
+    """Every process that was started ahead."""
+    found = []
+    launch = spare.launch
+
+    def noted():
+        process = launch()
+        found.append(process)
+        return process
+
+    monkeypatch.setattr(spare, "launch", noted)
+    monkeypatch.setattr(spare, "cores", lambda: 2)
+    return found
 
 
 def test_the_second_process_holds_its_part_to_the_list(mirrored, mates, capfd):
@@ -311,27 +380,53 @@ def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("files", "size", "busy", "spare", "scheme", "pays"),
+    ("files", "size", "busy", "idle", "scheme", "ahead", "pays"),
     [
-        (mate.MANY, 0, False, 0.0, "http", True),
-        (mate.MANY - 1, 0, True, 1.0, "https", False),
-        (2, mate.MUCH, True, 1.0, "https", True),
-        (2, mate.MUCH, True, 0.5, "https", False),
-        (2, mate.MUCH - 1, True, 1.0, "https", False),
-        (2, mate.MUCH, False, 1.0, "https", False),
-        (2, mate.MUCH, True, 1.0, "http", False),
-        (None, None, True, 1.0, "https", False),
+        (mate.MANY, 0, False, 0.0, "http", False, True),
+        (mate.MANY - 1, 0, True, 1.0, "https", False, False),
+        (mate.SOME, 0, False, 0.0, "http", True, True),
+        (mate.SOME - 1, 0, True, 1.0, "https", True, False),
+        (2, mate.MUCH, True, 1.0, "https", False, True),
+        (2, mate.MUCH, True, 1.0, "https", True, True),
+        (2, mate.MUCH, True, 0.5, "https", False, False),
+        (2, mate.MUCH, True, 0.5, "https", True, False),
+        (2, mate.MUCH - 1, True, 1.0, "https", False, False),
+        (2, mate.MUCH, False, 1.0, "https", False, False),
+        (2, mate.MUCH, True, 1.0, "http", False, False),
+        (None, None, True, 1.0, "https", True, False),
     ],
 )
-def test_when_it_pays(files, size, busy, spare, scheme, pays):
+def test_when_it_pays(files, size, busy, idle, scheme, ahead, pays):
     progress = Progress(
         total_files=None if files is None else files + 3, total_bytes=None if size is None else size + 5
     )
     meter = progress.meter()
     meter.done_files, meter.done_bytes = 3, 5
-    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, spare=spare))
+    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, spare=idle))
     twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
-    assert mate.Mate(puller, twin, 8, lambda _: None)._pays() is pays
+    with Spare(wanted=False) as none:
+        second = mate.Mate(puller, twin, 8, lambda _: None, Ahead() if ahead else none)
+        assert second._pays() is pays
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme", "kept"),
+    [(mate.MUCH, "https", True), (mate.MUCH - 1, "https", False), (mate.MUCH, "http", False)],
+)
+def test_when_all_is_listed_a_spare_is_kept_only_for_large_objects_over_tls(size, scheme, kept):
+    puller = SimpleNamespace(progress=Progress(total_files=mate.SOME - 1, total_bytes=size))
+    ahead = Ahead()
+    mate.Mate(puller, SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme)), 8, lambda _: None, ahead).listed()
+    assert ahead.closed is not kept
+
+
+class Ahead:
+    """A spare process that nobody starts."""
+
+    closed = False
+
+    def close(self):
+        self.closed = True
 
 
 def test_it_gets_no_more_than_is_left_here():

@@ -117,7 +117,7 @@ class Crew:
         #: this process has as much to do as one thread at a time can
         self.busy = False
         #: cores that nobody used lately; all there may be where that cannot be told
-        self.spare = math.inf
+        self.idle_cores = math.inf
         #: connections that each thread may have: as many as a long way keeps busy, and no more than are allowed
         self.room = 1
         self.make_room()
@@ -326,7 +326,7 @@ class Crew:
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1)
                 idle_now = self._idle_seconds()
                 if idle is not None and idle_now is not None:
-                    self.spare = (idle_now - idle) / (now - began)
+                    self.idle_cores = (idle_now - idle) / (now - began)
                 began, used, idle = now, spent, idle_now
             with self._wake:
                 if self._closed and self._alive == 0:

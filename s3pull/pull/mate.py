@@ -38,7 +38,7 @@ MANY, SOME = 2500, 500
 #: bytes over TLS that must be left, while this process has a core's work with them
 MUCH = 512 * 1024 * 1024
 #: of a core: what must be idle for that. A busy one is shared only with whoever sends, or others who work here.
-_SPARE = 0.6
+_IDLE = 0.6
 #: objects that may wait there, and large ones that it may have: what it has when this process runs dry is waited for
 _WAITING = 256
 _LARGE = 2
@@ -168,7 +168,7 @@ class Mate:
         if self._files_left >= (SOME if self._spare else MANY):
             return True
         crew = self._puller.crew
-        return self._are_large and crew.busy and crew.spare >= _SPARE
+        return self._are_large and crew.busy and crew.idle_cores >= _IDLE
 
     @property
     def _are_large(self) -> bool:

@@ -1,8 +1,8 @@
 """The Python of a second process (`pull.mate`), which can be started before it is known whether there will be one.
 
-What it has to load takes as long as this process needs to its first answer, and meanwhile another core is idle: 10,000
-small objects take a twentieth less time. Where it turns out that there is little to do, it was a twentieth of a second
-of that core. Nothing secret is known to it before somebody takes it.
+What it has to load takes as long as this process needs to its first answer, and meanwhile another core is idle: 2,000
+small objects take a tenth less time. Where it turns out that there is little to do, it was a twentieth of a second of
+that core. Nothing secret is known to it before somebody takes it.
 """
 
 from __future__ import annotations

@@ -245,10 +245,10 @@ def test_what_is_pending_when_the_run_ends_early_is_dropped():
 def test_spare_is_what_was_idle_of_all_cores_lately():
     began = time.monotonic()
     team = crew(jobs=1, idle_seconds=lambda: 2.5 * (time.monotonic() - began))
-    assert team.spare == math.inf  # nobody knows yet
+    assert team.idle_cores == math.inf  # nobody knows yet
     team.submit([lambda _worker: time.sleep(0.6)])
     team.finish()
-    assert team.spare == pytest.approx(2.5, abs=0.3)
+    assert team.idle_cores == pytest.approx(2.5, abs=0.3)
 
 
 def test_room_is_what_the_way_asks_for_and_the_limit_allows():

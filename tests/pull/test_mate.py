@@ -402,7 +402,7 @@ def test_when_it_pays(files, size, busy, idle, scheme, ahead, pays):
     )
     meter = progress.meter()
     meter.done_files, meter.done_bytes = 3, 5
-    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, spare=idle))
+    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, idle_cores=idle))
     twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
     with Spare(wanted=False) as none:
         second = mate.Mate(puller, twin, 8, lambda _: None, Ahead() if ahead else none)

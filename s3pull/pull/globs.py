@@ -13,7 +13,7 @@ from functools import lru_cache
 from s3pull.errors import UsageError
 
 _MAGIC = frozenset("*?[")
-_ESCAPABLE = tuple("*?[]\\")
+_ESCAPABLE = tuple("*?[]\\/")
 
 
 def has_magic(path: str) -> bool:
@@ -28,12 +28,15 @@ def fixed_part(path: str) -> str:
 
 def unescape(path: str) -> str:
     """`path` with its escapes resolved; wildcards are taken literally."""
-    return re.sub(r"\\([*?\[\]\\])", r"\1", path)
+    return re.sub(r"\\([*?\[\]\\/])", r"\1", path)
 
 
 def escape(key: str) -> str:
-    """`key` as a path that means just it: what `unescape` turns back into it, and never a glob."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", key)
+    """`key` as a path that means just it: what `unescape` turns back into it, and never a glob.
+
+    A slash at its beginning is escaped, too: what begins with `//` behind a colon would be taken for a URL.
+    """
+    return re.sub(r"(^/|[*?\[\]\\])", r"\\\1", key)
 
 
 def _literal(path: str) -> tuple[str, str]:

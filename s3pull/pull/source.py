@@ -7,7 +7,8 @@
     s3://bucket/…                  the same, without a share
     s3://arn:aws:s3:…:accesspoint/ap/…
 
-A backslash before `*`, `?`, `[`, `]` or itself takes the meaning from it, so that every key can be named.
+A backslash before `*`, `?`, `[`, `]`, `/` or itself takes the meaning from it, so that every key can be named: one that
+begins with two slashes has a backslash before them, because what has them behind its colon looks like a URL.
 """
 
 from __future__ import annotations

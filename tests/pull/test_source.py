@@ -1,8 +1,9 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3pull.errors import UsageError
+from s3pull.pull.globs import escape
 from s3pull.pull.source import Into, Kind, parse_dest, parse_source
 
 AP = "arn:aws:s3:eu-west-1:111122223333:accesspoint/readers"
@@ -20,6 +21,8 @@ AP = "arn:aws:s3:eu-west-1:111122223333:accesspoint/readers"
         ("acme:**/x", "acme", None, "**/x", Kind.GLOB, ""),
         (r"acme:a\*b", "acme", None, r"a\*b", Kind.OBJECT, ""),
         ("acme:a:b", "acme", None, "a:b", Kind.OBJECT, ""),
+        (r"acme:\//a/b", "acme", None, r"\//a/b", Kind.OBJECT, "//a/"),
+        (r"acme:\//a/*", "acme", None, r"\//a/*", Kind.GLOB, "//a/"),
         ("s3://bucket", None, "bucket", "", Kind.TREE, ""),
         ("s3://bucket/", None, "bucket", "", Kind.TREE, ""),
         ("s3://bucket/a//b", None, "bucket", "a//b", Kind.OBJECT, "a//"),
@@ -103,9 +106,11 @@ def test_no_dest_is_made_of_dots(source):
 
 
 @given(st.text(min_size=1))
+@example("//")
+@example("//a/*")
+@example("\\/")
 def test_every_key_can_be_named(key):
-    escaped = "".join("\\" + c if c in "*?[\\" else c for c in key)
-    spec = parse_source("acme:" + escaped)
+    spec = parse_source("acme:" + escape(key))
     assert spec.kind is not Kind.GLOB
     assert spec.key == key
 

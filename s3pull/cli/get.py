@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,7 +79,7 @@ def get(
     files.check()
     spec = parse_source(source)
     folder = Path(parse_dest(dest, spec, is_directory=True).folder) if spec.kind is not Kind.OBJECT else None
-    with spare_for(folder, transfer, dry_run=files.dry_run) as spare:
+    with closing(spare_for(folder, transfer, dry_run=files.dry_run)) as spare:
         from s3pull.cli.render import Output
         from s3pull.cli.running import accounted
         from s3pull.pull.dest import file_dest

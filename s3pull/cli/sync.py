@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,7 +145,8 @@ def sync(
         _check_sent(access)
     manifest = _manifest(sync.locked)
     source, dest = _places(source, dest, manifest)
-    with spare_for(Path(dest) if sync.dask is None else None, transfer, dry_run=sync.dry_run) as spare:
+    to_fill = Path(dest) if sync.dask is None else None  # with Dask others fetch
+    with closing(spare_for(to_fill, transfer, dry_run=sync.dry_run)) as spare:
         from s3pull.cli.metrics import metered
         from s3pull.cli.render import Output
         from s3pull.cli.running import accounted

@@ -242,7 +242,7 @@ def test_what_is_pending_when_the_run_ends_early_is_dropped():
     assert told == [("ended", "first"), ("dropped", "second")]
 
 
-def test_spare_is_what_was_idle_of_all_cores_lately():
+def test_idle_cores_are_what_was_idle_of_all_lately():
     began = time.monotonic()
     team = crew(jobs=1, idle_seconds=lambda: 2.5 * (time.monotonic() - began))
     assert team.idle_cores == math.inf  # nobody knows yet

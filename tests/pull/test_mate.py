@@ -404,9 +404,8 @@ def test_when_it_pays(files, size, busy, idle, scheme, ahead, pays):
     meter.done_files, meter.done_bytes = 3, 5
     puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, idle_cores=idle))
     twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
-    with Spare(wanted=False) as none:
-        second = mate.Mate(puller, twin, 8, lambda _: None, Ahead() if ahead else none)
-        assert second._pays() is pays
+    second = mate.Mate(puller, twin, 8, lambda _: None, Ahead() if ahead else Spare(wanted=False))
+    assert second._pays() is pays
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def two_cores(isolated, monkeypatch):
 
 
 def test_it_is_taken_once_and_is_the_takers_then():
-    with Spare() as ahead:
+    with closing(Spare()) as ahead:
         assert ahead
         process = ahead.take()
         assert not ahead
@@ -52,7 +53,7 @@ def test_it_is_not_wanted_or_there_is_one_core(monkeypatch):
 def test_it_cannot_be_started(name, monkeypatch, tmp_path):
     (tmp_path / "service").symlink_to("/bin/true")
     monkeypatch.setattr(sys, "executable", str(tmp_path / name) if name else None)
-    with Spare() as ahead:
+    with closing(Spare()) as ahead:
         assert not ahead
         assert ahead.take() is None
 

@@ -110,9 +110,11 @@ def test_no_dest_is_made_of_dots(source):
 @example("//a/*")
 @example("\\/")
 def test_every_key_can_be_named(key):
-    spec = parse_source("acme:" + escape(key))
-    assert spec.kind is not Kind.GLOB
-    assert spec.key == key
+    escaped = "".join("\\" + c if c in "*?[\\" else c for c in key)
+    for path in ("\\" + escaped if key.startswith("//") else escaped, escape(key)):
+        spec = parse_source("acme:" + path)
+        assert spec.kind is not Kind.GLOB
+        assert spec.key == key
 
 
 @given(st.text())

@@ -1,7 +1,7 @@
 """How each client is asked for the same work, as its own manual says.
 
-No client is asked to skip a check that it would make against S3. One is helped: rclone's four transfers are its
-users' first complaint, so it gets 64 of all; aws-cli runs as Debian packages it.
+No client is asked to skip a check that it would make against S3. Two are helped: rclone's four transfers are its
+users' first complaint, so it gets 64 of all; and aws-cli is told to use its client in C (CRT) on any machine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from server import Nginx
 
 #: the work that a peer can do is named by its keys
 GET, LIST, SYNC = "get", "list", "sync"
+
+#: not what a search finds first: that may be its first version, which is another program
+AWS = "/usr/bin/aws"
 
 
 class Job(NamedTuple):
@@ -73,7 +76,9 @@ def version(peer: Peer) -> str:
 def environment(site: Nginx) -> dict[str, str]:
     """What every peer sees: keys, region, the CA, and a home of its own; nothing of the user's."""
     home = site.folder / "home"
-    home.mkdir(exist_ok=True)
+    config = home / ".aws" / "config"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("[default]\ns3 =\n  preferred_transfer_client = crt\n")
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -160,6 +165,6 @@ PEERS = (
     Peer("s5cmd, then sync", "sh", then_synced("s5cmd", s5cmd), synced=True),
     Peer("rclone", "rclone", rclone, "version"),
     Peer("rclone, then sync", "sh", then_synced("rclone", rclone), synced=True),
-    Peer("aws-cli", "/usr/bin/aws", aws),
+    Peer("aws-cli", AWS, aws),
     Peer("curl", "curl", curl, reference=True),
 )

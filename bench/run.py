@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from measure import Cost, measure
 from objects import MODIFIED, Bucket
-from peers import GET, LIST, PEERS, SYNC, Job, Peer, environment, program, version
+from peers import AWS, GET, LIST, PEERS, SYNC, Job, Peer, environment, program, version
 from scenarios import SCENARIOS, Scenario
 from server import Nginx, make_mirror, many_key, md5_etags
 
@@ -139,6 +139,7 @@ def main() -> int:
     """Run what was asked for and print the tables; 1 where a target was missed and --strict was given."""
     choice = arguments()
     peers = [peer for peer in PEERS if peer.name in choice.peers]
+    peers = [peer._replace(program=choice.aws) if peer.program == AWS else peer for peer in peers]
     missing = sorted({peer.program for peer in peers if program(peer.program) is None})
     if missing:
         print(f"bench: not installed: {', '.join(missing)}; see bench/README.md", file=sys.stderr)
@@ -257,6 +258,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=10_000, help="how many small objects (10000)")
     parser.add_argument("--many", type=int, default=100_000, help="how many objects in the listing (100000)")
     parser.add_argument("--seed", type=int, default=1, help="of the objects' bytes (1)")
+    parser.add_argument("--aws", default=AWS, metavar="PROGRAM", help=f"aws-cli ({AWS})")
     parser.add_argument("--scratch", type=Path, help="folder for data and downloads, on the disk to be measured")
     parser.add_argument("--keep", action="store_true", help="put the tables into RESULTS.md")
     parser.add_argument("--strict", action="store_true", help="exit 1 where a target is missed")

@@ -21,8 +21,9 @@ from s3pull.errors import S3pullError
 from s3pull.events import ObjectEvent
 from s3pull.local.directory import FileStat
 from s3pull.objects import Checksum, Credentials, RemoteObject
+from s3pull.pull.cores import cores
 from s3pull.pull.progress import ActiveObject
-from s3pull.pull.spare import Spare, close_pipes, cores, launch
+from s3pull.pull.spare import Spare, close_pipes, launch
 from s3pull.remote.twin import Twin
 
 if TYPE_CHECKING:

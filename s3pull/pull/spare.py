@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3pull.pull.cores import cores
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -20,14 +22,6 @@ LEAST_JOBS = 4
 
 #: sys.path comes first: what is found here is to be found there, and nothing that lies in the working directory
 _START = "import sys; sys.path[:] = {}; from s3pull.pull.mate_process import main; main()"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
 
 
 def launch() -> subprocess.Popen[bytes] | None:

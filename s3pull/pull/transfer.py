@@ -16,12 +16,13 @@ from s3pull.errors import Cancelled, S3pullError
 from s3pull.events import Action, ObjectEvent, Summary
 from s3pull.local.settle import Settler
 from s3pull.local.tree import Tree
+from s3pull.pull.cores import cores
 from s3pull.pull.crew import Crew, Task
 from s3pull.pull.ledger import Ledger
 from s3pull.pull.mate import Mate, idle_seconds, stream_cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices, Puller, Tally
-from s3pull.pull.spare import LEAST_JOBS, Spare, cores
+from s3pull.pull.spare import LEAST_JOBS, Spare
 from s3pull.remote.store import Store
 
 if TYPE_CHECKING:

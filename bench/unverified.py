@@ -19,7 +19,6 @@ def switch_off() -> None:
         sys.exit("unverified: the second process is not started as this script expects: it would verify")
     spare._START = started
     checksums.crc_function = lambda algorithm: lambda data, crc=0: 0
-    checksums.expect = lambda count: None
     checksums.combine_all = lambda algorithm, pieces: 0
     checksums.is_whole = lambda stated, data: True
     proof.prove = lambda stated, content, **options: proof.Proof(True, stated.checksum)

@@ -21,7 +21,7 @@ is that of anycrc and, for much data, of awscrt; both are imported late.
 from __future__ import annotations
 
 import hashlib
-import threading
+import math
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
@@ -61,49 +61,25 @@ def crc_function(algorithm: str) -> Callable[[Data, int], int]:
 
 
 class _FewThenMany:
-    """Computes by anycrc until awscrt is loaded, which happens after `few` bytes unless more were expected.
+    """Computes the first `few` bytes by anycrc and, once there is more, all others by awscrt.
 
-    awscrt takes 30 to 45 ms to load, as long as the other needs for half a gibibyte. Then it is two to four times as
-    fast, and lets other threads work meanwhile.
+    awscrt takes 45 ms to load, as long as the other needs for half a gibibyte. Then it is two to four times as fast,
+    and lets other threads work meanwhile.
     """
 
     def __init__(self, algorithm: str, few: int = _FEW) -> None:
         self._algorithm = algorithm
         self._function: Callable[[Data, int], int] = _model(algorithm).calc
-        self._is_few = True
-        self._left = few
+        self._left: float = few
 
     def update(self, data: Data, crc: int = 0) -> int:
-        if self._is_few:
-            self._left -= len(data)
-            if self._left < 0 or _loaded.is_set():
-                self._function = getattr(_load(), self._algorithm.lower())
-                self._is_few = False
+        self._left -= len(data)
+        if self._left < 0:
+            from awscrt import checksums
+
+            self._function = getattr(checksums, self._algorithm.lower())
+            self._left = math.inf
         return self._function(data, crc)
-
-
-_loaded = threading.Event()
-
-
-def expect(count: int) -> None:
-    """So many bytes will come. awscrt is loaded on a thread of its own where they are not few.
-
-    Most of that is one long call that keeps Python's lock, and a network that answers later anyway hides it.
-    """
-    if count > _FEW:
-        _load_ahead()
-
-
-@cache
-def _load_ahead() -> None:
-    threading.Thread(target=_load, name="s3pull-awscrt").start()
-
-
-def _load() -> Any:
-    from awscrt import checksums
-
-    _loaded.set()
-    return checksums
 
 
 @cache

@@ -77,15 +77,6 @@ def test_awscrt_is_loaded_only_for_much_data():
     subprocess.run([sys.executable, "-c", script + "assert 'awscrt' in sys.modules"], check=True)
 
 
-def test_awscrt_is_loaded_ahead_where_much_is_expected():
-    script = "import sys, threading; from s3pull.remote import checksums as c; c.crc_function('CRC32');"
-    script += "c.expect(128 << 20); assert threading.active_count() == 1 and 'awscrt' not in sys.modules;"
-    script += "c.expect(1 << 30); c.expect(1 << 30); assert c._loaded.wait(30);"
-    script += "f = c.crc_function('CRC32'); assert f(b'123456789', 0) == 0xCBF43926;"
-    script += "assert f.__self__._function is sys.modules['awscrt.checksums'].crc32"
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 def test_combining_over_gigabytes():
     zeros = zlib.crc32(bytes(1 << 20))
     combined = checksums.combine_all("CRC32", [(zeros, 1 << 20)] * 4096)

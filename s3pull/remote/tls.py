@@ -87,6 +87,10 @@ class Bytes(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
+#: Each record is a call that gives the GIL away. Where several threads have much to decrypt one of them does it at a
+#: time, and the others wait here, not for the GIL, which they would be handed after each record.
+_turn = threading.Lock()
+
 #: each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time
 _rooms = threading.local()
 
@@ -102,6 +106,8 @@ class Tls:
     #: what is asked of the kernel at once: enough for the answer to a small GET, doubled each time there was as much
     _FIRST = 32 * 1024
     _MOST = 512 * 1024
+    #: what is worth to wait for a turn
+    _MUCH = 64 * 1024
 
     def __init__(self, outer: Bytes, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None = None) -> None:
         self._outer = outer
@@ -125,22 +131,33 @@ class Tls:
 
     def recv_into(self, buffer: memoryview) -> int:
         """At least a byte, and all that was read from the network already if there is room; 0 at the end."""
-        read = self._tls.read
-        count, size = 0, len(buffer)
-        if not self._incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
+        incoming = self._incoming
+        if not incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
             self._fill()
+        while True:
+            if incoming.pending < self._MUCH:
+                count = self._decrypt(buffer)
+            else:
+                with _turn:
+                    count = self._decrypt(buffer)
+            if count >= 0:
+                return count
+            self._fill()
+
+    def _decrypt(self, buffer: memoryview) -> int:
+        """Of what is there as much as there is room for; 0 at the end, -1 where that is no whole record."""
+        read, incoming = self._tls.read, self._incoming
+        count, size = 0, len(buffer)
         while True:
             try:
                 got = read(size - count, buffer[count:])  # type: ignore[arg-type, unused-ignore]
             except ssl.SSLWantReadError:
-                if count:
-                    return count
-                self._fill()
+                return count or -1
             except ssl.SSLEOFError:
                 return count
             else:
                 count += got  # type: ignore[operator, unused-ignore]  # a number: it has a buffer
-                if not got or count == size or not self._incoming.pending:
+                if not got or count == size or not incoming.pending:
                     return count
 
     def sendall(self, data: bytes) -> None:

@@ -180,7 +180,7 @@ def test_requests_ahead_follow_the_latency_too(latency, threads, requests):
     assert ahead(latency, threads) == requests
 
 
-@pytest.mark.parametrize(("latency", "threads"), [(0.0, 1), (0.002, 5), (0.03, 16), (1.0, 16)])
+@pytest.mark.parametrize(("latency", "threads"), [(0.0, 1), (0.0029, 1), (0.006, 3), (0.03, 15), (1.0, 16)])
 def test_streams_follow_the_latency(latency, threads):
     assert streams(latency) == threads
 

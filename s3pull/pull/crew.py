@@ -29,6 +29,8 @@ _WINDOW = 0.2
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
 LARGE_BUFFER = 256 * 1024
+#: of TLS there are copies on the way, which one or two threads can keep in a core's own cache
+_HOT_BUFFER, _HOT_THREADS = 128 * 1024, 2
 
 
 class Pending(Protocol):
@@ -215,6 +217,15 @@ class Crew:
         """Reckon `room` anew, from the latency that is known by now."""
         alive = max(1, self._alive)
         self.room = max(1, min(ahead(self._latency(), alive * self._processes), self._pace.limit // alive))
+
+    @property
+    def piece(self) -> int:
+        """Bytes of something large that a thread reads before it checks and writes them.
+
+        Many threads do not find them in a cache anyway, and want fewer turns.
+        """
+        few = self._alive <= _HOT_THREADS and self._stream_cores < math.inf
+        return _HOT_BUFFER if few else LARGE_BUFFER
 
     @property
     def error(self) -> BaseException | None:

@@ -227,12 +227,12 @@ class LargeObject:
             self._pour(segment, body, worker, attempts)
 
     def _pour(self, segment: _Segment, body: Body, worker: Worker, attempts: Attempts) -> None:
-        buffer = worker.buffer(LARGE_BUFFER)
+        buffer, crew = worker.buffer(LARGE_BUFFER), self._puller.crew
         broken: Transient | None = None
         while segment.at < segment.end and self._trouble is None:
             if broken is not None:
                 raise broken
-            filled, broken = _fill(body, buffer[: min(LARGE_BUFFER, segment.end - segment.at)])
+            filled, broken = _fill(body, buffer[: min(crew.piece, segment.end - segment.at)])
             if filled:
                 self._write(segment, buffer[:filled], worker)
                 attempts.progressed()

@@ -103,7 +103,8 @@ class Tls:
     on one connection), and with several threads most of the hand-overs of the GIL are gone.
     """
 
-    #: what is asked of the kernel at once: enough for the answer to a small GET, doubled each time there was as much
+    #: what is asked of the kernel at once: enough for the answer to a small GET, doubled each time there was as much,
+    #: and no more than twice what the reader takes at once
     _FIRST = 32 * 1024
     _MOST = 512 * 1024
     #: what is worth to wait for a turn
@@ -116,7 +117,7 @@ class Tls:
         # as text it would go through the codec of international names, which takes 3 ms to load
         name = host.encode("ascii") if host.isascii() else host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
-        self._want = self._FIRST
+        self._want = self._most = self._FIRST
 
     def do_handshake(self) -> None:
         """Raises what `handshake_error` knows, and TimeoutError where the socket has a timeout."""
@@ -131,7 +132,9 @@ class Tls:
 
     def recv_into(self, buffer: memoryview) -> int:
         """At least a byte, and all that was read from the network already if there is room; 0 at the end."""
-        incoming = self._incoming
+        incoming, twice = self._incoming, 2 * len(buffer)
+        if twice > self._most:
+            self._most = min(twice, self._MOST)
         if not incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
             self._fill()
         while True:
@@ -194,5 +197,5 @@ class Tls:
             self._incoming.write_eof()
             return
         self._incoming.write(room[:count])
-        if count == want < self._MOST:
+        if count == want < self._most:
             self._want = 2 * want

@@ -197,6 +197,25 @@ def test_something_large_calls_more_threads():
     assert len(at_once) == 6
 
 
+@pytest.mark.parametrize(("cores", "threads", "kib"), [(1.0, 2, 128), (1.0, 3, 256), (math.inf, 2, 256)])
+def test_one_or_two_threads_read_pieces_of_tls_that_stay_in_a_cache(cores, threads, kib):
+    team = crew(jobs=threads, latency=lambda: 0.03, stream_cores=cores)
+    seen, gate = [], threading.Barrier(threads)
+
+    def one(worker):
+        gate.wait(20)
+        seen.append(team.piece)
+        gate.wait(20)
+
+    def begin(worker):
+        team.stream()
+        team.hurry([one] * threads)
+
+    team.submit([begin])
+    team.finish()
+    assert seen == [kib * 1024] * threads
+
+
 class Asked:
     def __init__(self, told, name, error=None):
         self.told, self.name, self.error = told, name, error

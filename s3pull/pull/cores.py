@@ -59,6 +59,6 @@ def _ratio(text: str) -> float:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("ascii", "replace")
+        return path.read_text("utf-8", "surrogateescape")  # which is loaded already
     except (OSError, ValueError):
         return ""

@@ -23,6 +23,7 @@ INFINITE = math.inf
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n"}, 1.5),
         ("0::/a/b\n", {"a/b/cpu.max": "300000 100000\n", "a/cpu.max": "400000 100000\n"}, 3.0),
         ("0::/host/name\n", {"cpu.max": "100000 100000\n"}, 1.0),  # mounted as the uppermost
+        ("0::/\udcff\n", {"\udcff/cpu.max": "20000 10000\n"}, 2.0),
         ("0::/a:b\n", {"a:b/cpu.max": "20000 10000\n"}, 2.0),
         ("0::/../x\n", {}, INFINITE),
         ("0::/\n", {"cpu.max": "many\n"}, INFINITE),
@@ -41,7 +42,7 @@ INFINITE = math.inf
     ],
 )
 def test_the_least_share_counts(member, files, share, tmp_path):
-    (tmp_path / "member").write_text(member)
+    (tmp_path / "member").write_text(member, "utf-8", "surrogateescape")
     for name, text in files.items():
         (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "groups" / name).write_text(text)

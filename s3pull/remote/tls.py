@@ -117,7 +117,7 @@ class Tls:
         # as text it would go through the codec of international names, which takes 3 ms to load
         name = host.encode("ascii") if host.isascii() else host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
-        self._want = self._most = self._FIRST
+        self._want = self._FIRST
 
     def do_handshake(self) -> None:
         """Raises what `handshake_error` knows, and TimeoutError where the socket has a timeout."""
@@ -132,11 +132,9 @@ class Tls:
 
     def recv_into(self, buffer: memoryview) -> int:
         """At least a byte, and all that was read from the network already if there is room; 0 at the end."""
-        incoming, twice = self._incoming, 2 * len(buffer)
-        if twice > self._most:
-            self._most = min(twice, self._MOST)
+        incoming = self._incoming
         if not incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
-            self._fill()
+            self._fill(len(buffer))
         while True:
             if incoming.pending < self._MUCH:
                 count = self._decrypt(buffer)
@@ -145,7 +143,7 @@ class Tls:
                     count = self._decrypt(buffer)
             if count >= 0:
                 return count
-            self._fill()
+            self._fill(len(buffer))
 
     def _decrypt(self, buffer: memoryview) -> int:
         """Of what is there as much as there is room for; 0 at the end, -1 where that is no whole record."""
@@ -184,8 +182,8 @@ class Tls:
         if self._outgoing.pending:
             self._outer.sendall(self._outgoing.read())
 
-    def _fill(self) -> None:
-        """Wait for more, once the other side has all that it may wait for."""
+    def _fill(self, size: int = 0) -> None:
+        """Wait for more, of which the reader takes `size` bytes, once the other side has all that it may wait for."""
         self._flush()
         try:
             room: memoryview = _rooms.room
@@ -197,5 +195,5 @@ class Tls:
             self._incoming.write_eof()
             return
         self._incoming.write(room[:count])
-        if count == want < self._most:
+        if count == want < min(2 * size, self._MOST):
             self._want = 2 * want

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -37,13 +37,16 @@ def quota(member: Path, groups: Path) -> float:
     for line in _read(member).splitlines():
         _, _, rest = line.partition(":")
         controllers, is_group, name = rest.partition(":")
-        path = PurePosixPath(name.lstrip("/"))
-        for group in (path, *path.parents) if is_group else ():
-            if not controllers:
-                shares.append(_ratio(_read(groups / group / "cpu.max")))
-            elif "cpu" in controllers.split(","):
-                folder = groups / "cpu" / group
-                shares.append(_ratio(_read(folder / "cpu.cfs_quota_us") + _read(folder / "cpu.cfs_period_us")))
+        if is_group and not controllers:
+            top, files = groups, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            top, files = groups / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
+            continue
+        group = top / name.lstrip("/")
+        while group.is_relative_to(top):
+            shares.append(_ratio("".join(_read(group / file) for file in files)))
+            group = group.parent
     return min(shares)
 
 

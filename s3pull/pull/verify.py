@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from os import cpu_count
 from pathlib import Path
 
 from s3pull.errors import CheckFailed, DiskError, NameRefused, NothingThere, ObjectChanged, S3pullError, UsageError
@@ -36,6 +35,7 @@ from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, Receipt, RemoteObject
 from s3pull.pull.changes import Changes
 from s3pull.pull.compare import Ahead, Disordered, compare
+from s3pull.pull.cores import cores
 from s3pull.pull.crew import Task, Worker
 from s3pull.pull.globs import Filters
 from s3pull.pull.ledger import Ledger
@@ -173,7 +173,7 @@ class Verify:
     def _look(self, tree: Tree, receipts: Receipts) -> Iterator[Receipt]:
         """Hash every file, as many at a time as there are cores; those that are broken."""
         meter = self.progress.meter()
-        with ThreadPoolExecutor(cpu_count() or 1, thread_name_prefix="verify") as pool:
+        with ThreadPoolExecutor(cores(), thread_name_prefix="verify") as pool:
             under_way: deque[tuple[Receipt, Future[Broken | None]]] = deque()
             try:
                 for receipt in receipts.rows():

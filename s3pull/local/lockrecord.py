@@ -160,8 +160,8 @@ def this_machine(root: Path = Path("/")) -> Machine:
     try:
         if str((root / "proc/self/ns/pid").readlink()) != _FIRST_PIDS:
             return Machine(name, "", "")
-        ident = (root / "etc/machine-id").read_text("ascii").strip()
-        boot = (root / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        ident = (root / "etc/machine-id").read_bytes().decode("ascii").strip()
+        boot = (root / "proc/sys/kernel/random/boot_id").read_bytes().decode("ascii").strip()
     except (OSError, ValueError):
         return Machine(name, "", "")
     if _HEX.fullmatch(ident) is None:  # `uninitialized`, or empty

@@ -6,7 +6,7 @@ import pytest
 
 from s3pull.remote import tls as module
 from s3pull.remote.tls import Tls
-from tests.fakes.tls import authority
+from tests.fakes.tls import authority, server_context
 
 KIB = 1024
 
@@ -15,13 +15,10 @@ class Wire:
     """A server in memory. It gives what was asked for at once, if there is as much, and notes how much that was."""
 
     def __init__(self):
-        certificates, pem = authority()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._server = context.wrap_bio(self._in, self._out, server_side=True)
+        self._server = server_context().wrap_bio(self._in, self._out, server_side=True)
         self.asked, self.turns, self.most = [], [], None
-        self.tls = Tls(self, ssl.create_default_context(cafile=certificates), "localhost")
+        self.tls = Tls(self, ssl.create_default_context(cafile=authority()[0]), "localhost")
         self.tls.do_handshake()
         self._server.do_handshake()
         self.asked.clear()

@@ -18,7 +18,7 @@ REQUEST_WEIGHT = 64 * 1024
 _OWN_SECONDS = 0.0004
 #: threads take turns in Python: for small objects more of them cost more than they bring, unless goodput says otherwise
 _MOST_AT_FIRST = 2
-#: large objects keep a thread each while they stream: as many as in so many seconds of latency, at first
+#: large objects keep a thread each while they stream: at first there is one for each so many seconds of latency
 _STREAM_SECONDS = 0.002
 _MOST_STREAMS = 16
 #: requests of small objects that one thread has under way

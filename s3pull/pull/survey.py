@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from s3pull.errors import NameRefused, S3pullError
+from s3pull.local import owner
 from s3pull.local.names import OWN_PREFIX, Collisions, local_path
+from s3pull.local.owner import State
 from s3pull.local.tree import Tree
 from s3pull.objects import RemoteObject
 from s3pull.pull.changes import Changes, Wanted
@@ -155,13 +157,17 @@ def _obstacles(path: str, goners: set[str]) -> set[str]:
 
 
 def part_bytes(tree: Tree, folders: set[str]) -> int:
-    """Bytes on disk of what earlier runs left of objects in these folders: they are space that is spent already."""
+    """Bytes on disk of what earlier runs left of objects in these folders: they are space that is spent already.
+
+    What another run has open, or another machine may have, is not taken over: it is that one's.
+    """
     total = 0
     for folder in folders:
         try:
             directory = tree.directory(folder, create=False)
-            for name in directory.names(OWN_PREFIX + "-"):
-                total += directory.allocated(name)
+            for facts in map(owner.parse, directory.names(OWN_PREFIX + "-")):
+                if facts is not None and owner.state(facts.token) in (State.DEAD, State.SELF):
+                    total += directory.allocated(facts.name)
         except S3pullError:
             continue
     return total

@@ -16,6 +16,7 @@ from s3pull.errors import (
     ServiceError,
     UsageError,
 )
+from s3pull.local import owner
 from s3pull.local.directory import Directory
 from s3pull.local.receipts import Receipts
 from s3pull.local.tree import Tree
@@ -320,6 +321,18 @@ def test_parts_of_a_killed_run_are_not_counted_against_the_disk(store, dest, mon
     assert (done.error, done.actions()) == (None, {"big": "resumed"})
     assert done.summary.received <= 2 * MIB
     assert (dest / "big").read_bytes() == body
+
+
+@pytest.mark.parametrize("place", ["ours", "another"])
+def test_what_others_have_under_way_is_no_room_of_ours(store, dest, monkeypatch, place):
+    store.put("big", noise(4 * MIB))
+    token = f"{owner.this_host().place if place == 'ours' else '0badc0de'}{os.getppid():08x}{0:016x}"
+    dest.mkdir()
+    (dest / f".s3pull-0123456789abcdef-{token}-00000000").write_bytes(noise(3 * MIB))
+    monkeypatch.setattr(Tree, "free_bytes", lambda self: 2 * MIB)
+    done = mirror(store, dest)
+    assert isinstance(done.error, DiskError)
+    assert store.gets == []
 
 
 def test_a_dry_run_gives_reasons_and_changes_nothing(store, dest, tmp_path):

@@ -26,6 +26,7 @@ from s3pull.local.names import OWN_PREFIX
 from s3pull.local.openfile import OpenFile, copy_range
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import LOG_SUFFIX, PartName, State
+from s3pull.local.room import take_room
 
 #: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
 UNKNOWN_AGE = 7 * 86400.0
@@ -159,7 +160,7 @@ class PartFile:
 
     @classmethod
     def create(cls, directory: Directory, final_name: str, ident: str, header: Header) -> PartFile:
-        """Begin: a new sparse file of the final size."""
+        """Begin: a new file of the final size, without data."""
         return cls._create(directory, final_name, ident, header, None, {})
 
     @classmethod
@@ -200,7 +201,8 @@ class PartFile:
         held = _Claim(name)
         try:
             part = OpenFile(directory.create(name), held)
-            _resize(part, header.size, directory.path(final_name))
+            # what is copied may share the blocks of what it is copied from
+            _resize(part, header.size, directory.path(final_name), take=source is None)
         except BaseException:
             directory.unlink(name)
             raise
@@ -427,10 +429,12 @@ def _ident(header: Header, final_name: str) -> str:
 # --- files ----------------------------------------------------------------------------------------------
 
 
-def _resize(part: OpenFile, size: int, path: str) -> None:
-    """Sparse: preallocated zeros would look like data that was written."""
+def _resize(part: OpenFile, size: int, path: str, *, take: bool = False) -> None:
+    """Without data: zeros that were written would look like it. With `take` a new file has room on the disk, too."""
     try:
         os.ftruncate(part.fd, size)
+        if take:
+            take_room(part.fd, size)
     except OSError as error:
         raise data_error(error, f"cannot make {path!r} {size:,} bytes long") from error
 

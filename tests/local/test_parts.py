@@ -138,9 +138,19 @@ def test_a_name_of_255_bytes(directory: Directory, tmp_path: Path) -> None:
     assert (tmp_path / "a" / ("n" * 255)).read_bytes() == DATA
 
 
-def test_preallocation_is_sparse(directory: Directory, tmp_path: Path) -> None:
-    part = PartFile.open(directory, "final", HEADER._replace(size=1 << 40))
+def test_what_the_disk_has_no_room_for_is_sparse(directory: Directory, tmp_path: Path) -> None:
+    part = PartFile.open(directory, "final", HEADER._replace(size=1 << 43))
     assert (tmp_path / "a" / part.name).stat().st_blocks < 100
+    part.discard()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is taken elsewhere")
+def test_a_new_part_has_its_room_on_the_disk_and_no_data(directory: Directory, tmp_path: Path) -> None:
+    part = PartFile.open(directory, "final", HEADER)
+    path = tmp_path / "a" / part.name
+    assert path.stat().st_blocks * 512 >= SIZE
+    with path.open("rb") as file:
+        assert os.lseek(file.fileno(), 0, os.SEEK_HOLE) == 0
     part.discard()
 
 

@@ -28,9 +28,9 @@ _WINDOW = 0.2
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
-LARGE_BUFFER = 256 * 1024
-#: of TLS there are copies on the way, which one or two threads can keep in a core's own cache
-_HOT_BUFFER, _HOT_THREADS = 128 * 1024, 2
+#: what a thread has of something large before it checks and writes it: this much, and more where they are few
+PIECE = 256 * 1024
+_LARGE_PIECE, _FEW_THREADS = 1024 * 1024, 16
 
 
 class Pending(Protocol):
@@ -220,12 +220,8 @@ class Crew:
 
     @property
     def piece(self) -> int:
-        """Bytes of something large that a thread reads before it checks and writes them.
-
-        Many threads do not find them in a cache anyway, and want fewer turns.
-        """
-        few = self._alive <= _HOT_THREADS and self._stream_cores < math.inf
-        return _HOT_BUFFER if few else LARGE_BUFFER
+        """Bytes of something large that a thread has before it checks and writes them."""
+        return _LARGE_PIECE if self._alive <= _FEW_THREADS else PIECE
 
     @property
     def error(self) -> BaseException | None:

@@ -26,7 +26,7 @@ from s3pull.local.parts import PartFile
 from s3pull.local.settle import SYNC_BYTES, Written
 from s3pull.objects import FULL_OBJECT, Checksum
 from s3pull.pull import proof
-from s3pull.pull.crew import LARGE_BUFFER
+from s3pull.pull.crew import PIECE
 from s3pull.pull.outcome import Outcome, settle
 from s3pull.pull.progress import ActiveObject
 from s3pull.pull.standing import OWN_ALGORITHM
@@ -227,12 +227,14 @@ class LargeObject:
             self._pour(segment, body, worker, attempts)
 
     def _pour(self, segment: _Segment, body: Body, worker: Worker, attempts: Attempts) -> None:
-        buffer, crew = worker.buffer(LARGE_BUFFER), self._puller.crew
+        crew = self._puller.crew
+        buffer = worker.buffer(crew.piece)
         broken: Transient | None = None
         while segment.at < segment.end and self._trouble is None:
             if broken is not None:
                 raise broken
-            filled, broken = _fill(body, buffer[: min(crew.piece, segment.end - segment.at)])
+            room = min(crew.piece, segment.piece, len(buffer), segment.end - segment.at)
+            filled, broken = _fill(body, buffer[:room])
             if filled:
                 self._write(segment, buffer[:filled], worker)
                 attempts.progressed()
@@ -371,7 +373,7 @@ class LargeObject:
 class _Segment:
     """Where one segment got to: everything before `at` is written, and `crc` covers it from the segment's start."""
 
-    __slots__ = ("_alone", "_marked", "_marked_at", "_step", "at", "crc", "end", "index", "start")
+    __slots__ = ("_alone", "_marked", "_marked_at", "_step", "at", "crc", "end", "index", "piece", "start")
 
     def __init__(self, index: int, start: int, end: int, done: int, crc: int, *, alone: bool = False) -> None:
         self.index = index
@@ -380,6 +382,8 @@ class _Segment:
         self.at = self._marked = start + done
         self.crc = crc
         self._step = (end - start) // _CHECKPOINTS
+        #: what is read and not yet written is lost in a kill: no more than a sixteenth of what there is
+        self.piece = max(PIECE, 2 * self._step)
         self._marked_at = time.monotonic()
         self._alone = alone
 

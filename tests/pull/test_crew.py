@@ -197,9 +197,9 @@ def test_something_large_calls_more_threads():
     assert len(at_once) == 6
 
 
-@pytest.mark.parametrize(("cores", "threads", "kib"), [(1.0, 2, 128), (1.0, 3, 256), (math.inf, 2, 256)])
-def test_one_or_two_threads_read_pieces_of_tls_that_stay_in_a_cache(cores, threads, kib):
-    team = crew(jobs=threads, latency=lambda: 0.03, stream_cores=cores)
+@pytest.mark.parametrize(("threads", "kib"), [(1, 1024), (16, 1024), (17, 256)])
+def test_pieces_are_smaller_where_many_threads_have_one(threads, kib):
+    team = crew(jobs=threads, least_streams=threads)
     seen, gate = [], threading.Barrier(threads)
 
     def one(worker):

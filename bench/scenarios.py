@@ -39,6 +39,7 @@ class Scenario(NamedTuple):
 SCENARIOS = (
     Scenario("large-tls", "get", "large.bin", True, Target(1.0, 1.1)),
     Scenario("large-http", "get", "large.bin", False, Target(1.0, 1.1)),
+    Scenario("large-far", "get", "large.bin", True, Target(1.0, 1.1), first_byte=0.03),
     Scenario("several-tls", "get", "several/", True, Target(1.0, 1.1)),
     Scenario("several-http", "get", "several/", False, Target(1.0, 1.1)),
     Scenario("small-tls", "get", "small/", True, Target(0.65)),

@@ -1,6 +1,6 @@
 """Room on the disk for a new file, taken before the first byte comes.
 
-Where none was taken Linux's file systems reckon with each block of 4 KiB as it is written: half of what a write to ext4
+Where none was taken ext4 reckons with each block of 4 KiB as it is written, a third of what the write of a large file
 costs. Taken ahead, the file also lies in one piece, and nobody else fills the disk meanwhile.
 
 Python has `posix_fallocate`, which glibc makes up where a file system cannot do it: by a write to each block. So it is

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -62,8 +62,13 @@ class Candidate(NamedTuple):
 
     @property
     def free(self) -> bool:
-        """Whether it may be taken over by renaming: its owner is dead, or is this process and has closed it."""
-        return self.state is State.DEAD or (self.state is State.SELF and self.name.part not in _open_here)
+        """Whether it may be taken over by renaming."""
+        return _is_free(self.name, self.state)
+
+
+def _is_free(name: PartName, state: State) -> bool:
+    """Whether the owner is dead, or is this process and has closed it."""
+    return state is State.DEAD or (state is State.SELF and name.part not in _open_here)
 
 
 class _Seen(NamedTuple):
@@ -380,7 +385,7 @@ def sweep(
     | DEAD          | a part with its log            | untouched for `dead_age` |
     | UNKNOWN       |                                | untouched for 7 days |
     """
-    names = {facts.name: facts for facts in map(owner.parse, directory.names(OWN_PREFIX + "-")) if facts is not None}
+    names = {facts.name: facts for facts in _parsed(directory)}
     now: float | None = None
     removed = 0
     for facts in names.values():
@@ -403,6 +408,17 @@ def sweep(
                 continue
         removed += directory.unlink(facts.name)
     return removed
+
+
+def takeable_bytes(directory: Directory) -> int:
+    """Bytes on disk of what may be taken over in `directory`. Raises DiskError."""
+    return sum(
+        directory.allocated(facts.name) for facts in _parsed(directory) if _is_free(facts, owner.state(facts.token))
+    )
+
+
+def _parsed(directory: Directory) -> Iterator[PartName]:
+    return (facts for facts in map(owner.parse, directory.names(OWN_PREFIX + "-")) if facts is not None)
 
 
 def _begins(directory: Directory, name: str) -> bool:

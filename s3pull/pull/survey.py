@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from s3pull.errors import NameRefused, S3pullError
-from s3pull.local import owner
-from s3pull.local.names import OWN_PREFIX, Collisions, local_path
-from s3pull.local.owner import State
+from s3pull.local import parts
+from s3pull.local.names import Collisions, local_path
 from s3pull.local.tree import Tree
 from s3pull.objects import RemoteObject
 from s3pull.pull.changes import Changes, Wanted
@@ -164,10 +163,7 @@ def part_bytes(tree: Tree, folders: set[str]) -> int:
     total = 0
     for folder in folders:
         try:
-            directory = tree.directory(folder, create=False)
-            for facts in map(owner.parse, directory.names(OWN_PREFIX + "-")):
-                if facts is not None and owner.state(facts.token) in (State.DEAD, State.SELF):
-                    total += directory.allocated(facts.name)
+            total += parts.takeable_bytes(tree.directory(folder, create=False))
         except S3pullError:
             continue
     return total

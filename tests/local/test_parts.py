@@ -154,6 +154,17 @@ def test_a_new_part_has_its_room_on_the_disk_and_no_data(directory: Directory, t
     part.discard()
 
 
+def test_what_is_open_is_not_to_be_taken_and_what_is_closed_is(directory: Directory, tmp_path: Path) -> None:
+    part = begin(directory, 0)
+    assert parts.takeable_bytes(directory) == 0
+    part.close()
+    assert (
+        parts.takeable_bytes(directory) == sum(path.stat().st_blocks * 512 for path in (tmp_path / "a").iterdir()) > 0
+    )
+    make_owned_by(directory, part, FOREIGN)
+    assert parts.takeable_bytes(directory) == 0
+
+
 def test_discard_leaves_nothing(directory: Directory) -> None:
     part = begin(directory, 0, 1)
     part.discard()

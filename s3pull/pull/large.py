@@ -228,15 +228,15 @@ class LargeObject:
 
     def _pour(self, segment: _Segment, body: Body, worker: Worker, attempts: Attempts) -> None:
         crew = self._puller.crew
-        buffer = worker.buffer(crew.piece)
         broken: Transient | None = None
         while segment.at < segment.end and self._trouble is None:
             if broken is not None:
                 raise broken
-            room = min(crew.piece, segment.piece, len(buffer), segment.end - segment.at)
-            filled, broken = _fill(body, buffer[:room])
+            size = min(crew.piece, segment.piece, segment.end - segment.at)
+            piece = worker.buffer(size)[:size]
+            filled, broken = _fill(body, piece)
             if filled:
-                self._write(segment, buffer[:filled], worker)
+                self._write(segment, piece[:filled], worker)
                 attempts.progressed()
 
     def _write(self, segment: _Segment, piece: memoryview, worker: Worker) -> None:
@@ -373,7 +373,7 @@ class LargeObject:
 class _Segment:
     """Where one segment got to: everything before `at` is written, and `crc` covers it from the segment's start."""
 
-    __slots__ = ("_alone", "_marked", "_marked_at", "_step", "at", "crc", "end", "index", "piece", "start")
+    __slots__ = ("_alone", "_marked", "_marked_at", "_step", "at", "crc", "end", "index", "start")
 
     def __init__(self, index: int, start: int, end: int, done: int, crc: int, *, alone: bool = False) -> None:
         self.index = index
@@ -382,10 +382,13 @@ class _Segment:
         self.at = self._marked = start + done
         self.crc = crc
         self._step = (end - start) // _CHECKPOINTS
-        #: what is read and not yet written is lost in a kill: no more than a sixteenth of what there is
-        self.piece = max(PIECE, 2 * self._step)
         self._marked_at = time.monotonic()
         self._alone = alone
+
+    @property
+    def piece(self) -> int:
+        """Bytes that may be read before they are written, and are lost in a kill: a sixteenth, where that is much."""
+        return max(PIECE, 2 * self._step)
 
     @property
     def unmarked(self) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3pull.access import files, values
 from s3pull.access.options import BY_NAME
@@ -69,8 +69,7 @@ _LOCATION: Mapping[str, Callable[[object], Any]] = {
 SHARE_KEYS: tuple[str, ...] = tuple(one.name for one in fields(Share) if one.name != "name")
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """A config.toml as read. `path` is where it stands or would stand."""
 
     path: Path

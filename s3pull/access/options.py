@@ -7,7 +7,6 @@ The command line generates its options from `ACCESS_OPTIONS`, config.toml its ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3pull.access import values
@@ -109,8 +108,7 @@ _PROFILE_KEYS = {
 }
 
 
-@dataclass
-class _Choice:
+class _Choice(NamedTuple):
     """What was chosen so far, and from where."""
 
     found: dict[str, Any]

@@ -11,9 +11,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from s3pull.access import sts, values
 from s3pull.access.profiles import Profiles, effective
@@ -80,8 +79,7 @@ class ProfileRole:
             return self._held
 
 
-@dataclass(frozen=True)
-class Finder:
+class Finder(NamedTuple):
     """Looks for own credentials: what is asked for, where to look, and whom to ask for MFA codes."""
 
     access: Access

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = new_app()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class GetChoice(Choice):
     """What `get` alone is asked."""
 

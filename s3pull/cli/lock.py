@@ -20,7 +20,7 @@ def _moment(text: str) -> float:
     return moment(text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class LockChoice(Choice):
     """What `lock` is asked."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import typer
 
@@ -97,8 +97,7 @@ ShareName = Annotated[str, typer.Argument(metavar="NAME", help="The name of a sh
 # --- records ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Globals:
+class Globals(NamedTuple):
     """What was said before the command's name."""
 
     config: Path | None = None
@@ -110,7 +109,7 @@ def said_globally(ctx: Any) -> Globals:
     return found if isinstance(found, Globals) else Globals()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ConfigChoice(Choice):
     """Which configuration file; None is the user's own."""
 
@@ -127,11 +126,11 @@ class ConfigChoice(Choice):
         return cls(config=values["config"] or said_globally(ctx).config)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class AccessChoice(Choice):
     """How to get at a source: what was given as options, by name of `ACCESS_OPTIONS`; the rest is found later."""
 
-    values: Mapping[str, object] = field(default_factory=dict, repr=False)
+    values: Mapping[str, object] = field(default_factory=dict)
     config: Path | None = None
 
     @classmethod
@@ -144,7 +143,7 @@ class AccessChoice(Choice):
         return cls(values=given, config=values["config"] or said_globally(ctx).config)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class TransferChoice(Choice):
     """How bytes are moved and files are written. `limit_rate` is bytes a second for the whole process."""
 
@@ -201,7 +200,7 @@ class TransferChoice(Choice):
     ] = True  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class FilterChoice(Choice):
     """`--include` and `--exclude` in the order in which they were given: (is an include, pattern)."""
 
@@ -228,7 +227,7 @@ def _filter_option(name: str, text: str) -> Any:
     return typer.Option(f"--{name}", metavar="PATTERN", help=text, rich_help_panel=FILTERS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ReportChoice(Choice):
     """What a command that prints a report says, and how."""
 
@@ -247,7 +246,7 @@ class ReportChoice(Choice):
         return cls(**{**values, "verbose": (values["verbose"] or 0) + said_globally(ctx).verbose})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class QuietChoice(ReportChoice):
     """The same of a command that may be told to say nothing else."""
 
@@ -256,7 +255,7 @@ class QuietChoice(ReportChoice):
     ] = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class OutputChoice(QuietChoice):
     """What a run says, and how. `progress` None: bars where stderr is a terminal, nothing elsewhere."""
 

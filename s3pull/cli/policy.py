@@ -38,7 +38,7 @@ _SHARE = re.compile(r"[a-z0-9_-]{2,}:?", re.ASCII)
 app = new_app()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class GrantChoice(Choice):
     """The options that say what is granted, and to whom; what is not given comes from the shares."""
 

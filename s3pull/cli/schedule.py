@@ -71,7 +71,7 @@ def _list(text: str) -> str:
     return str(here.absolute()) if here is not None else text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class RunChoice(Choice):
     """What the scheduled sync is told beside source and destination, as text: the options of sync in their order."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from s3pull.cli.render import Output
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class ProfileChoice(Choice):
     """What `import` is told of an AWS profile, and of where that leads."""
 

@@ -39,7 +39,7 @@ PUBLISH = "Publish"
 FAR = "Several processes or machines"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class SyncChoice(Choice):
     """What `sync` alone is asked."""
 

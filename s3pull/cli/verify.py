@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = new_app()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class VerifyChoice(Choice):
     """What `verify` is asked."""
 

@@ -38,14 +38,26 @@ _WINDOWS_PATH_LIMIT = 32_000
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _UNHOLDABLE = rf"{_CONTROL}\\\ud800-\udfff"
 _WINDOWS_UNHOLDABLE = rf'{_UNHOLDABLE}<>:"|?*'
-_BAD = {False: re.compile(f"[{_UNHOLDABLE}]"), True: re.compile(f"[{_WINDOWS_UNHOLDABLE}]")}
+
+
+class _Compiled(dict[bool, re.Pattern[str]]):
+    """A pattern by whether it is that of Windows; the one that nobody asks for is not compiled."""
+
+    def __init__(self, elsewhere: str, windows: str) -> None:
+        super().__init__()
+        self._patterns = (elsewhere, windows)
+
+    def __missing__(self, windows: bool) -> re.Pattern[str]:
+        self[windows] = found = re.compile(self._patterns[windows])
+        return found
+
+
+_BAD = _Compiled(f"[{_UNHOLDABLE}]", f"[{_WINDOWS_UNHOLDABLE}]")
 #: finds everything that needs a closer look; a key in which it finds nothing, and that is short, is its own path
-_SUSPECT = {
-    False: re.compile(rf"[{_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|/$"),
-    True: re.compile(
-        rf"[{_WINDOWS_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|[. ](?:/|$)|~|(?i:con|prn|aux|nul|com|lpt)"
-    ),
-}
+_SUSPECT = _Compiled(
+    rf"[{_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|/$",
+    rf"[{_WINDOWS_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|[. ](?:/|$)|~|(?i:con|prn|aux|nul|com|lpt)",
+)
 _ESCAPE = re.compile("%(?=[0-9A-Fa-f]{2})")
 _ESCAPES = re.compile("(?:%[0-9A-Fa-f]{2})+")
 #: https://learn.microsoft.com/windows/win32/fileio/naming-a-file; the base name before the first dot counts

@@ -20,7 +20,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, Self, dataclass_transform, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -85,11 +85,15 @@ class Parameter(NamedTuple):
             raise UsageError(f"{self.label} {text!r}: {error}") from None
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Choice:
-    """Options that commands share, as one record: subclass it as a dataclass of annotated fields with defaults.
+    """Options that commands share, as one record: a subclass is a dataclass of annotated fields with defaults.
 
-    `@dataclass(eq=False, repr=False)`: none is compared or shown, and each run would wait 0.4 ms for the code to do so.
+    None is shown, and none is changed: the type checker sees to that, so that no run waits for code that would.
     """
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(repr=False)(cls)
 
     @classmethod
     def parameters(cls) -> list[Parameter]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 app = new_app()
 
 
-@dataclass(eq=False, repr=False)
 class GetChoice(Choice):
     """What `get` alone is asked."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -20,7 +19,6 @@ def _moment(text: str) -> float:
     return moment(text)
 
 
-@dataclass(eq=False, repr=False)
 class LockChoice(Choice):
     """What `lock` is asked."""
 

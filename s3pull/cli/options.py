@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -109,7 +109,6 @@ def said_globally(ctx: Any) -> Globals:
     return found if isinstance(found, Globals) else Globals()
 
 
-@dataclass(eq=False, repr=False)
 class ConfigChoice(Choice):
     """Which configuration file; None is the user's own."""
 
@@ -126,7 +125,6 @@ class ConfigChoice(Choice):
         return cls(config=values["config"] or said_globally(ctx).config)
 
 
-@dataclass(eq=False, repr=False)
 class AccessChoice(Choice):
     """How to get at a source: what was given as options, by name of `ACCESS_OPTIONS`; the rest is found later."""
 
@@ -143,7 +141,6 @@ class AccessChoice(Choice):
         return cls(values=given, config=values["config"] or said_globally(ctx).config)
 
 
-@dataclass(eq=False, repr=False)
 class TransferChoice(Choice):
     """How bytes are moved and files are written. `limit_rate` is bytes a second for the whole process."""
 
@@ -200,7 +197,6 @@ class TransferChoice(Choice):
     ] = True  # fmt: skip
 
 
-@dataclass(eq=False, repr=False)
 class FilterChoice(Choice):
     """`--include` and `--exclude` in the order in which they were given: (is an include, pattern)."""
 
@@ -227,7 +223,6 @@ def _filter_option(name: str, text: str) -> Any:
     return typer.Option(f"--{name}", metavar="PATTERN", help=text, rich_help_panel=FILTERS)
 
 
-@dataclass(eq=False, repr=False)
 class ReportChoice(Choice):
     """What a command that prints a report says, and how."""
 
@@ -246,7 +241,6 @@ class ReportChoice(Choice):
         return cls(**{**values, "verbose": (values["verbose"] or 0) + said_globally(ctx).verbose})
 
 
-@dataclass(eq=False, repr=False)
 class QuietChoice(ReportChoice):
     """The same of a command that may be told to say nothing else."""
 
@@ -255,7 +249,6 @@ class QuietChoice(ReportChoice):
     ] = False
 
 
-@dataclass(eq=False, repr=False)
 class OutputChoice(QuietChoice):
     """What a run says, and how. `progress` None: bars where stderr is a terminal, nothing elsewhere."""
 

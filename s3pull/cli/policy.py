@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +37,6 @@ _SHARE = re.compile(r"[a-z0-9_-]{2,}:?", re.ASCII)
 app = new_app()
 
 
-@dataclass(eq=False, repr=False)
 class GrantChoice(Choice):
     """The options that say what is granted, and to whom; what is not given comes from the shares."""
 

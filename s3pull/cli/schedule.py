@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +71,6 @@ def _list(text: str) -> str:
     return str(here.absolute()) if here is not None else text
 
 
-@dataclass(eq=False, repr=False)
 class RunChoice(Choice):
     """What the scheduled sync is told beside source and destination, as text: the options of sync in their order."""
 

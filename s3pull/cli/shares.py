@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from s3pull.cli.render import Output
 
 
-@dataclass(eq=False, repr=False)
 class ProfileChoice(Choice):
     """What `import` is told of an AWS profile, and of where that leads."""
 

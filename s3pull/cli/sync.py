@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +38,6 @@ PUBLISH = "Publish"
 FAR = "Several processes or machines"
 
 
-@dataclass(eq=False, repr=False)
 class SyncChoice(Choice):
     """What `sync` alone is asked."""
 

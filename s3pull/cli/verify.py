@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 app = new_app()
 
 
-@dataclass(eq=False, repr=False)
 class VerifyChoice(Choice):
     """What `verify` is asked."""
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from functools import cache
 
 from s3pull.errors import NameRefused
 
@@ -38,26 +39,6 @@ _WINDOWS_PATH_LIMIT = 32_000
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _UNHOLDABLE = rf"{_CONTROL}\\\ud800-\udfff"
 _WINDOWS_UNHOLDABLE = rf'{_UNHOLDABLE}<>:"|?*'
-
-
-class _Compiled(dict[bool, re.Pattern[str]]):
-    """A pattern by whether it is that of Windows; the one that nobody asks for is not compiled."""
-
-    def __init__(self, elsewhere: str, windows: str) -> None:
-        super().__init__()
-        self._patterns = (elsewhere, windows)
-
-    def __missing__(self, windows: bool) -> re.Pattern[str]:
-        self[windows] = found = re.compile(self._patterns[windows])
-        return found
-
-
-_BAD = _Compiled(f"[{_UNHOLDABLE}]", f"[{_WINDOWS_UNHOLDABLE}]")
-#: finds everything that needs a closer look; a key in which it finds nothing, and that is short, is its own path
-_SUSPECT = _Compiled(
-    rf"[{_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|/$",
-    rf"[{_WINDOWS_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|[. ](?:/|$)|~|(?i:con|prn|aux|nul|com|lpt)",
-)
 _ESCAPE = re.compile("%(?=[0-9A-Fa-f]{2})")
 _ESCAPES = re.compile("(?:%[0-9A-Fa-f]{2})+")
 #: https://learn.microsoft.com/windows/win32/fileio/naming-a-file; the base name before the first dot counts
@@ -66,12 +47,27 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³
 _SHORT_NAME = re.compile(r"s3[^./]{0,6}~[0-9]", re.IGNORECASE)
 
 
+@cache
+def _bad(windows: bool) -> re.Pattern[str]:
+    return re.compile(f"[{_WINDOWS_UNHOLDABLE if windows else _UNHOLDABLE}]")
+
+
+@cache
+def _suspect(windows: bool) -> re.Pattern[str]:
+    """Finds everything that needs a closer look. A short key in which it finds nothing is its own path."""
+    if windows:
+        return re.compile(
+            rf"[{_WINDOWS_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|[. ](?:/|$)|~|(?i:con|prn|aux|nul|com|lpt)"
+        )
+    return re.compile(rf"[{_UNHOLDABLE}]|[^\x00-\x7f]|(?:^|/)(?:\.|/|$)|/$")
+
+
 def local_path(key: str, *, encode: bool = False, windows: bool = os.name == "nt") -> str:
     """The '/'-joined path for `key`, relative to the destination.
 
     A `dir/` marker is asked for without its last slash. Raises NameRefused with the reason.
     """
-    if key and len(key) <= NAME_LIMIT and not _SUSPECT[windows].search(key) and not (encode and "%" in key):
+    if key and len(key) <= NAME_LIMIT and not _suspect(windows).search(key) and not (encode and "%" in key):
         return key
     if not key:
         raise NameRefused("the name is empty")
@@ -175,7 +171,7 @@ def _objection(segment: str, windows: bool) -> str | None:
         return "it is absolute or has an empty segment"
     if segment in (".", ".."):
         return f"{segment!r} would leave its place"
-    if _BAD[windows].search(segment):
+    if _bad(windows).search(segment):
         return "it holds a character that cannot be in a file name"
     if _ours(segment):
         return f"names that begin with {OWN_PREFIX!r} are our own"
@@ -230,7 +226,7 @@ def _held_segments(key: str) -> list[str]:
 def _encoded(segment: str, windows: bool) -> str:
     """`segment` as a name that `_objection` accepts, its length apart; each escape is whole UTF-8."""
     segment = _ESCAPE.sub("%25", segment).replace("/", "%2F")
-    segment = _BAD[windows].sub(lambda match: _percent(match[0]), segment)
+    segment = _bad(windows).sub(lambda match: _percent(match[0]), segment)
     if segment in (".", ".."):
         return _percent(segment)
     if windows:

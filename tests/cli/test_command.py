@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
@@ -14,7 +13,6 @@ from s3pull.cli.options import FilterChoice, number
 from s3pull.errors import UsageError
 
 
-@dataclass(frozen=True)
 class Speed(Choice):
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", help="How many."), number(1, 9)] = 4
     fast: Annotated[bool, typer.Option("--fast/--no-fast", help="Hurry.")] = True

@@ -268,6 +268,8 @@ def arguments() -> argparse.Namespace:
     unknown = sorted(set(choice.scenarios) - set(every_scenario))
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}")
+    if choice.scratch is not None:
+        choice.scratch.mkdir(parents=True, exist_ok=True)
     return choice
 
 

@@ -1,4 +1,5 @@
-"""The import law, read from the source by AST: who may know whom, what may be loaded early, who may speak.
+"""The import law, read from the source by AST: who may know whom, what may be loaded early, who may speak, and that who
+gave bad input is told what to do.
 
 It looks at source only and runs none of it, so that a module that nobody imports is held to the law too.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -128,6 +130,7 @@ def law_breaks(path: Path, source: str) -> list[str]:
                 broken.append(f"calls {node.func.id}()")
             if text in {"sys.stdout", "sys.stderr", "sys.exit", "os._exit"}:
                 broken.append(f"uses {text}")
+    broken += ["refuses input without a hint" for node in ast.walk(tree) if is_refusal(node) and not has_hint(node)]
     if not ast.get_docstring(tree):
         broken.append("does not say what it is for")
     if len(source.splitlines()) > MOST_LINES:
@@ -135,6 +138,16 @@ def law_breaks(path: Path, source: str) -> list[str]:
     if path.stem in GRAB_BAGS:
         broken.append(f"is a grab bag by name: {path.stem}")
     return broken
+
+
+def is_refusal(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UsageError"
+
+
+def has_hint(call: ast.Call) -> bool:
+    given = {word.arg: word.value for word in call.keywords}
+    hint = given.get("hint")
+    return None in given or (hint is not None and not (isinstance(hint, ast.Constant) and not hint.value))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -173,6 +186,9 @@ def test_there_are_modules_in_every_room():
         ("pull/get.py", "import sys\nsys.stderr.write('x')", "uses sys.stderr"),
         ("pull/get.py", "x = 1\n" * 501, "is longer than 500 lines"),
         ("pull/utils.py", "x = 1", "is a grab bag by name: utils"),
+        ("pull/get.py", "raise UsageError('no')", "refuses input without a hint"),
+        ("pull/get.py", "raise UsageError('no', hint=None)", "refuses input without a hint"),
+        ("pull/get.py", "raise UsageError('no', key=key)", "refuses input without a hint"),
         ("pull/get.py", "x = 1", "does not say what it is for"),
     ],
 )
@@ -186,6 +202,8 @@ def test_the_law_is_noticed_when_broken(place, source, complaint):
         ("remote/endpoint.py", '"""Doc."""\ndef f():\n    import botocore.session'),
         ("remote/endpoint.py", '"""Doc."""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import boto3'),
         ("cli/app.py", '"""Doc."""\nimport typer\nprint(typer)'),
+        ("pull/get.py", '"""Doc."""\nraise UsageError("no", hint="do this")'),
+        ("pull/get.py", '"""Doc."""\nraise UsageError("no", **known)'),
         ("pull/get.py", '"""Doc."""\nfrom s3pull import __version__, errors\nfrom s3pull.local import tree'),
         (
             "remote/engine.py",

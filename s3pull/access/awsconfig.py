@@ -126,7 +126,7 @@ def write_profile(
             try:
                 text = before.decode("utf-8")
             except UnicodeDecodeError:
-                raise UsageError(f"{path} is not UTF-8 text") from None
+                raise UsageError(f"{path} is not UTF-8 text", hint="it stays as it is: save it as UTF-8") from None
             mark = "\ufeff" if text.startswith("\ufeff") else ""
             after = mark + with_profile(text.removeprefix(mark), name, share, settings, replace=replace)
             if after != text:

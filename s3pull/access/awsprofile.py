@@ -45,7 +45,10 @@ def profile_settings(
     if access.role_arn is None:
         whose = f"AWS profile {access.profile!r}" if access.profile else "your own credentials"
         how = "read anonymously" if access.anonymous else f"read with {whose}, directly"
-        raise UsageError(f"{share} is {how}: there is no session for a profile to hand over")
+        raise UsageError(
+            f"{share} is {how}: there is no session for a profile to hand over",
+            hint="tools can read it the same way themselves",
+        )
     own = access.profile or ("default" if profiles.from_us(chosen(environ)) else chosen(environ))
     if name == own:
         raise UsageError(

@@ -23,6 +23,7 @@ from s3pull.errors import DiskError, NothingThere, UsageError
 _NAME = re.compile(r"[a-z0-9_-]{2,}", re.ASCII)
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _LOCK_PATIENCE = 10.0
+_FORM = 'a share is [shares.NAME] and below it lines like bucket = "acme-data"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def share(name: str, settings: Mapping[str, object], place: Callable[[str], str]
             raise UsageError(f"{place(key)} {wrong.problem}", hint=wrong.hint) from None
     ways = [key for key in ("role_arn", "no_assume", "anonymous") if made.get(key)]
     if len(ways) > 1:
-        raise UsageError(f"{place(ways[0])} and {ways[1]} exclude each other")
+        raise UsageError(f"{place(ways[0])} and {ways[1]} exclude each other", hint="keep one of them")
     return Share(name=name, **made)
 
 
@@ -216,7 +217,7 @@ def _read(path: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
+        raise UsageError(f"{path} is not UTF-8 text", hint="save it as UTF-8, as TOML always is") from None
     except OSError as error:
         if not _visible(path):
             return ""
@@ -241,9 +242,11 @@ def _parsed(text: str, path: Path) -> Mapping[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         problem = str(error)
-        raise UsageError(f"{path} is not TOML: {problem[:1].lower()}{problem[1:]}") from None
+        raise UsageError(f"{path} is not TOML: {problem[:1].lower()}{problem[1:]}", hint=_FORM) from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{path} cannot be read: a number is too large, or it is nested too deeply") from None
+        raise UsageError(
+            f"{path} cannot be read: a number is too large, or it is nested too deeply", hint=_FORM
+        ) from None
 
 
 def _shares(document: Mapping[str, Any], text: str, path: Path) -> dict[str, Share]:

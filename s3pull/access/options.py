@@ -176,7 +176,7 @@ def _gather(
     """Take what options, share and S3PULL_* say, in this order; return which of the three ways was named first."""
     unknown = set(options) - set(BY_NAME)
     if unknown:
-        raise UsageError(f"unknown access option: {', '.join(sorted(unknown))}")
+        raise UsageError(f"unknown access option: {', '.join(sorted(unknown))}", hint=f"there are {', '.join(BY_NAME)}")
     layers: list[tuple[str, Callable[[AccessOption], object], Callable[[AccessOption], str]]] = [
         (OPTION, lambda option: options.get(option.name), lambda option: option.flag),
         (SHARE, lambda option: getattr(share, option.name, None), lambda o: f"share {_name(share)}: {o.name}"),
@@ -194,7 +194,7 @@ def _gather(
             if option.name in {"anonymous", "no_assume", "role_arn"} and says:
                 ways.append(option)
         if len(ways) > 1:
-            raise UsageError(f"{place(ways[0])} and {place(ways[1])} exclude each other")
+            raise UsageError(f"{place(ways[0])} and {place(ways[1])} exclude each other", hint="keep one of them")
         if ways and way is None:
             way = ways[0].name
     return way
@@ -237,7 +237,10 @@ def _access(
     found, origins = choice.found, choice.origins
     target = (share.access_point or share.bucket) if share is not None else bucket
     if not target:
-        raise UsageError("no bucket" if share is None else f"share {share.name!r} has neither bucket nor access_point")
+        raise UsageError(
+            "no bucket" if share is None else f"share {share.name!r} has neither bucket nor access_point",
+            hint="name a share, or s3://bucket/prefix" if share is None else "s3pull share add --replace gives it one",
+        )
     try:
         values.access_point(target) if target.startswith("arn:") else values.bucket(target)
     except Wrong as wrong:
@@ -285,7 +288,9 @@ def _access_point_region(choice: _Choice, target: str) -> None:
         return
     given = choice.found.get("region")
     if given and given != point[0] and choice.origins["region"] in {OPTION, SHARE}:
-        raise UsageError(f"{choice.places['region']} is {given}, the access point is in {point[0]}")
+        raise UsageError(
+            f"{choice.places['region']} is {given}, the access point is in {point[0]}", hint="leave the region out"
+        )
     choice.found["region"] = point[0]
     choice.origins["region"] = DEFAULT
 

@@ -104,7 +104,9 @@ class Finder(NamedTuple):
         source = self.profiles.value(name, "source_profile")
         kind = self.profiles.value(name, "credential_source")
         if source and kind:
-            raise UsageError(f"AWS profile {name!r} has both source_profile and credential_source")
+            raise UsageError(
+                f"AWS profile {name!r} has both source_profile and credential_source", hint="keep one of them"
+            )
         if source:
             # a missing source or a circle is named here
             self.profiles.chain(name)

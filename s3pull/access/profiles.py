@@ -95,7 +95,10 @@ class Profiles:
                 break
             self.require(source)
             if source in names:
-                raise UsageError(f"AWS profiles go round in a circle: {' -> '.join([*names, source])}")
+                raise UsageError(
+                    f"AWS profiles go round in a circle: {' -> '.join([*names, source])}",
+                    hint="one of them needs keys, or a credential_source, of its own",
+                )
             names.append(source)
         return tuple(names)
 
@@ -207,7 +210,9 @@ def parse(text: str, place: str) -> dict[str, dict[str, str | Mapping[str, str]]
 
 
 def _malformed(where: str) -> UsageError:
-    return UsageError(f"cannot read the AWS configuration: {where} is malformed")
+    return UsageError(
+        f"cannot read the AWS configuration: {where} is malformed", hint="a line is [profile NAME] or NAME = VALUE"
+    )
 
 
 def _nested(value: str) -> Mapping[str, str]:

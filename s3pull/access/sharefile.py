@@ -35,6 +35,7 @@ ALLOWED = (
     "endpoint_url",
 )
 
+_SENT = "ask the data owner for it again: it may have been changed on the way"
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
@@ -56,9 +57,11 @@ def read(text: str, *, name: str | None = None) -> Share:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         problem = str(error)
-        raise UsageError(f"the share file is not TOML: {problem[:1].lower()}{problem[1:]}") from None
+        raise UsageError(f"the share file is not TOML: {problem[:1].lower()}{problem[1:]}", hint=_SENT) from None
     except (ValueError, RecursionError):
-        raise UsageError("the share file cannot be read: a number is too large, or it is nested too deeply") from None
+        raise UsageError(
+            "the share file cannot be read: a number is too large, or it is nested too deeply", hint=_SENT
+        ) from None
     own_name, settings, above = _only_share(document)
     called = name or own_name
     if called is None:

@@ -248,9 +248,9 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
     if isinstance(error, theirs.HTTPClientError | theirs.ConnectionError):
         return ServiceError(f"{what}: {text}", hint="check the network, HTTPS_PROXY, and AWS_REGION")
     if isinstance(error, theirs.BotoCoreError):
-        return UsageError(f"{what}: {text}")
+        return UsageError(f"{what}: {text}", hint=f"aws configure list{login}")
     if isinstance(error, OSError | ValueError):
-        return UsageError(f"{what}: {text}")
+        return UsageError(f"{what}: {text}", hint=f"aws configure list{login}")
     return None
 
 

@@ -259,16 +259,16 @@ def _limit(most: int | str | None) -> Limit | None:
     try:
         return parse_limit(str(most)) if most is not None else None
     except ValueError as error:
-        raise UsageError(f"max_delete={most!r}: {error}") from None
+        raise UsageError(f"max_delete={most!r}: {error}", hint="max_delete=100 or max_delete='20%'") from None
 
 
 def _jobs(jobs: int | None) -> int:
     if jobs is not None and not 1 <= jobs <= 1024:
-        raise UsageError(f"jobs={jobs} is not 1 to 1024")
+        raise UsageError(f"jobs={jobs} is not 1 to 1024", hint="leave it out: how many pay is found by measuring")
     return jobs or MOST_CONNECTIONS
 
 
 def _rate(rate: float | None) -> float | None:
     if rate is not None and rate < 1:
-        raise UsageError("limit_rate must be more than 0 bytes a second")
+        raise UsageError("limit_rate must be more than 0 bytes a second", hint="None is no limit")
     return rate

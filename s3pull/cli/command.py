@@ -82,7 +82,14 @@ class Parameter(NamedTuple):
         try:
             return self.convert(text)
         except ValueError as error:
-            raise UsageError(f"{self.label} {text!r}: {error}") from None
+            raise UsageError(f"{self.label} {text!r}: {error}", hint=self._explained()) from None
+
+    def _explained(self) -> str:
+        """The option as its help has it, in one line."""
+        what = (self.info.help or "").rstrip(".")
+        if what[1:2].islower():
+            what = what[0].lower() + what[1:]
+        return f"{self.label} {self.info.metavar or ''}".rstrip() + f": {what}"
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))

@@ -31,6 +31,7 @@ WHAT = "What is granted"
 WHO = "To whom"
 _KINDS = "trust|role|bucket|key|consumer|session|cloudtrail|revoke|all"
 _LARGEST = 1024 * 1024
+_GIVE = "give a file with a policy in JSON, or - for what comes through a pipe"
 #: what can be a share; after --check anything else is one more file
 _SHARE = re.compile(r"[a-z0-9_-]{2,}:?", re.ASCII)
 
@@ -283,7 +284,7 @@ def _document(kind: str, form: str, grant: Grant, accesses: tuple[Access, ...]) 
 
     if form == "sql":
         if kind != "cloudtrail":
-            raise UsageError("--format sql is for --kind cloudtrail")
+            raise UsageError("--format sql is for --kind cloudtrail", hint="--kind cloudtrail --format sql")
         return trail.query(grant)
     if form == "json":
         return json.dumps(kinds.as_json(kind, grant, accesses, _now()), indent=2) + "\n"
@@ -373,13 +374,13 @@ def _text(file: str) -> str:
             with Path(file).open("rb") as stream:
                 data = stream.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise UsageError(f"{file}: larger than any policy can be")
+            raise UsageError(f"{file}: larger than any policy can be", hint=_GIVE)
         return data.decode("utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"there is no file {file!r}") from None
+        raise UsageError(f"there is no file {file!r}", hint=_GIVE) from None
     except IsADirectoryError:
-        raise UsageError(f"{file!r} is a folder") from None
+        raise UsageError(f"{file!r} is a folder", hint=_GIVE) from None
     except OSError as error:
         raise DiskError(f"cannot read {file!r}: {(error.strerror or 'failed').lower()}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{file}: not UTF-8 text") from None
+        raise UsageError(f"{file}: not UTF-8 text", hint=_GIVE) from None

@@ -45,6 +45,7 @@ class ProfileChoice(Choice):
 
 MASK = "****"
 _LARGEST = 64 * 1024
+_SENT = "give the file that the data owner sent"
 
 app = new_app(name="share", help="Remember sources under a name: NAME:path is then all there is to type.")
 
@@ -134,7 +135,7 @@ def import_(
     for reason in preview.needs_consent:
         sys.stderr.write(f"s3pull: {printable(reason)}\n")
     if preview.needs_consent and not yes and not confirm(f"remember {found.name}?", instead="--yes"):
-        raise UsageError(f"{found.name} is not remembered")
+        raise UsageError(f"{found.name} is not remembered", hint="nothing was changed; --yes agrees ahead")
     save_share(path, found, replace=True)
     sys.stderr.write(
         f"s3pull: {found.name} is remembered in {path}\nhint: s3pull ls {found.name}: shows what is there\n"
@@ -167,16 +168,16 @@ def _text(file: str) -> str:
                 data = stream.read(_LARGEST + 1)
     except OSError as error:
         if isinstance(error, IsADirectoryError):
-            raise UsageError(f"{file!r} is a folder", hint="give the file that the data owner sent") from None
+            raise UsageError(f"{file!r} is a folder", hint=_SENT) from None
         if isinstance(error, FileNotFoundError):
-            raise UsageError(f"there is no file {file!r}", hint="give the file that the data owner sent") from None
+            raise UsageError(f"there is no file {file!r}", hint=_SENT) from None
         raise DiskError(f"cannot read {file!r}: {(error.strerror or 'failed').lower()}") from None
     if len(data) > _LARGEST:
-        raise UsageError(f"{file!r} is no share file: it is larger than {_LARGEST // 1024} KiB")
+        raise UsageError(f"{file!r} is no share file: it is larger than {_LARGEST // 1024} KiB", hint=_SENT)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"{file!r} is no share file: it is not UTF-8 text") from None
+        raise UsageError(f"{file!r} is no share file: it is not UTF-8 text", hint=_SENT) from None
 
 
 @command(app, "list")

@@ -281,4 +281,4 @@ def _limit(text: str | None) -> Limit | None:
     try:
         return parse_limit(text)
     except ValueError as error:
-        raise UsageError(f"--max-delete {text!r}: {error}") from None
+        raise UsageError(f"--max-delete {text!r}: {error}", hint="--max-delete 100 or --max-delete 20%") from None

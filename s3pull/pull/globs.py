@@ -97,7 +97,10 @@ def _set(pattern: str, inner: str) -> str:
     try:
         re.compile(f"[{escaped}]")
     except re.error as error:
-        raise UsageError(f"the set [{inner}] in the pattern {pattern!r} makes no sense: {error.msg}") from None
+        raise UsageError(
+            f"the set [{inner}] in the pattern {pattern!r} makes no sense: {error.msg}",
+            hint="a set is like [abc] or [a-z]; [[] is a bracket itself",
+        ) from None
     return f"(?!/)[{'^' if negated else ''}{escaped}]"
 
 

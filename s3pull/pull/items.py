@@ -118,13 +118,13 @@ def from_list(
     """The keys of `--from-file`: one a line, relative to the source, or `ls --json` lines. Each comes with a call that
     asks for the object (many at once, from the crew), except where the line itself says size and ETag.
 
-    Raises UsageError on a line that is neither.
+    Raises UsageError for a key that cannot be one.
     """
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\r\n")
         if not text:
             continue
-        said = _json_line(text, number) if text.startswith("{") else None
+        said = _json_line(text) if text.startswith("{") else None
         if said is None:
             relative, known = text, None
         elif said.get("event", "object") != "object" or "key" not in said:
@@ -132,21 +132,22 @@ def from_list(
         else:
             relative = str(said["key"])
             if not speakable(relative):
-                raise UsageError(f"line {number} of the list: its key is not UTF-8")
+                raise UsageError(
+                    f"line {number} of the list: its key is not UTF-8",
+                    hint="S3 has no such key: write the list by s3pull ls -r --json",
+                )
             known = _known(prefix + relative, said)
         if filters and not filters.wants(relative):
             continue
         yield prefix + relative, _asker(store, prefix + relative, relative, known, naming)
 
 
-def _json_line(text: str, number: int) -> dict[str, object] | None:
+def _json_line(text: str) -> dict[str, object] | None:
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
         return None  # a key may well begin with a brace
-    if not isinstance(said, dict):
-        raise UsageError(f"line {number} of the list is neither a key nor an object of ls --json")
-    return said
+    return said if isinstance(said, dict) else None
 
 
 def _known(key: str, said: dict[str, object]) -> RemoteObject | None:

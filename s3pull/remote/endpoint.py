@@ -43,7 +43,10 @@ def resolve(access: Access, region: str | None) -> Endpoint:
             f"no such profile: {access.profile}", hint="`aws configure list-profiles` prints them"
         ) from None
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
-        raise UsageError(f"cannot find the endpoint of {access.bucket}: {' '.join(str(error).split())}") from None
+        raise UsageError(
+            f"cannot find the endpoint of {access.bucket}: {' '.join(str(error).split())}",
+            hint="check the bucket's name, the region and the endpoint URL",
+        ) from None
     endpoint = parse_presigned(url)
     check_scheme(endpoint, access)
     return endpoint
@@ -93,7 +96,7 @@ def parse_presigned(url: str) -> Endpoint:
     algorithm = _ALGORITHMS.get(query.get("X-Amz-Algorithm", [""])[0])
     scope = query.get("X-Amz-Credential", [""])[0].split("/")
     if algorithm is None or parts.hostname is None or not parts.path.endswith(f"/{_KEY}") or len(scope) < 4:
-        raise UsageError("botocore signs for this bucket in a way that s3pull does not know")
+        raise UsageError("botocore signs for this bucket in a way that s3pull does not know", hint="update s3pull")
     service = scope[-2]
     region = "*" if algorithm == "s3v4a" else scope[-3]
     return Endpoint(

@@ -143,7 +143,7 @@ class SocketStore:
     ) -> SocketBody:
         """See `Store.get`."""
         if start < 0 or (end is not None and end <= start):
-            raise UsageError(f"the range {start}-{end} of {key} is empty", key=key)
+            raise UsageError(f"the range {start}-{end} of {key} is empty", hint="a range has a byte at least", key=key)
         ranged = start > 0 or end is not None
         lines = b""
         if ranged:

@@ -162,4 +162,4 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise UsageError(f"{text!r} is not valid Unicode and cannot be asked for") from None
+        raise UsageError(f"{text!r} is not valid Unicode and cannot be asked for", hint="keys are UTF-8 text") from None

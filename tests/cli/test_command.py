@@ -70,9 +70,13 @@ def test_filters_keep_the_order_in_which_they_were_given():
     ("args", "message", "hint"),
     [
         (["take"], "SOURCE is missing", "tool take [OPTIONS] SOURCE [MORE...]"),
-        (["take", "a", "--jobs", "x"], "--jobs 'x': not a whole number, 1 to 9", None),
-        (["take", "a", "--jobs", "10"], "--jobs '10': not a whole number, 1 to 9", None),
-        (["take", "a", "--tag", "1", "--tag", "-1"], "--tag '-1': not a whole number, 0 or more", None),
+        (["take", "a", "--jobs", "x"], "--jobs 'x': not a whole number, 1 to 9", "--jobs N: how many"),
+        (["take", "a", "--jobs", "10"], "--jobs '10': not a whole number, 1 to 9", "--jobs N: how many"),
+        (
+            ["take", "a", "--tag", "1", "--tag", "-1"],
+            "--tag '-1': not a whole number, 0 or more",
+            "--tag N: repeatable",
+        ),
         (["take", "a", "--jobs"], "--jobs needs a value", "tool take --help lists the options"),
         (["take", "a", "--fast=yes"], "--fast takes no value", "tool take --help lists the options"),
         (["take", "a", "--jbos", "1"], "tool take has no option --jbos", "did you mean --jobs?"),

@@ -183,7 +183,8 @@ def test_credentials_of_nobody(run, config):
 def test_an_unknown_format(run, config):
     assert run("credentials", "acme", "--format", "yaml").err == (
         "s3pull: --format 'yaml': must be process or env\n"
-    )  # fmt: skip
+        "hint: --format process|env: for credential_process in ~/.aws/config, or for a shell\n"
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")

@@ -205,9 +205,10 @@ def test_import_of_what_is_no_file(run, config, tmp_path):
     assert run("share", "import", "none.toml").err.startswith("s3pull: there is no file 'none.toml'\n")
     assert run("share", "import", ".").exit == 2
     (tmp_path / "big").write_bytes(b"#" * 70_000)
-    assert run("share", "import", "big").err == "s3pull: 'big' is no share file: it is larger than 64 KiB\n"
+    hint = "hint: give the file that the data owner sent\n"
+    assert run("share", "import", "big").err == f"s3pull: 'big' is no share file: it is larger than 64 KiB\n{hint}"
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    assert run("share", "import", "bytes").err == "s3pull: 'bytes' is no share file: it is not UTF-8 text\n"
+    assert run("share", "import", "bytes").err == f"s3pull: 'bytes' is no share file: it is not UTF-8 text\n{hint}"
 
 
 FOREIGN = FILE + 'endpoint_url = "https://s3.example.org"\n'

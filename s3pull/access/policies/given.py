@@ -23,6 +23,7 @@ _WITHIN = (
 )  # fmt: skip
 #: a policy in the answer of get-role is nested a dozen deep
 _DEEPEST = 64
+_FORM = "give the policy alone, in JSON"
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -40,9 +41,9 @@ def parse(text: str, file: str, *, direct: bool, kind: str | None = None) -> lis
     try:
         policies = list(_policies(_loaded(text)))
     except RecursionError:
-        raise UsageError(f"{file}: nested deeper than any policy is") from None
+        raise UsageError(f"{file}: nested deeper than any policy is", hint=_FORM) from None
     except ValueError as error:
-        raise UsageError(f"{file}: not JSON: {str(error)[:1].lower()}{str(error)[1:]}") from None
+        raise UsageError(f"{file}: not JSON: {str(error)[:1].lower()}{str(error)[1:]}", hint=_FORM) from None
     found = [Given(file, document, named or kind or guess(document, direct=direct)) for document, named in policies]
     if not found:
         raise UsageError(f"{file} holds no policy", hint='a policy has a "Statement"')

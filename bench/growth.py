@@ -16,6 +16,7 @@ from pathlib import Path
 from measure import Cost, measure
 from objects import BUCKET, Bucket
 from peers import environment, program
+from scratch import empty, folder
 from server import Nginx, make_mirror, md5_etags
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -45,10 +46,7 @@ class Growth:
                 sys.exit(f"growth: {' '.join(words)} {source} ended with {cost.code}\n{stderr}")
             costs.append(cost)
             if target is None:
-                # emptied, and deleted at the end: ext4 looks long for inodes that were not deleted just now
-                for file in into.rglob("*"):
-                    if file.is_file():
-                        os.truncate(file, 0)
+                empty(into)
         return sorted(costs[1:])[self.choice.rounds // 2]
 
     def keys(self) -> Iterator[str]:
@@ -125,10 +123,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--keys", type=int, default=1_000_000, help="up to so many keys (1000000)")
     parser.add_argument("--objects", type=int, default=100_000, help="up to so many small objects (100000)")
     parser.add_argument("--bytes", type=int, default=16, metavar="GIB", help="up to so large an object (16)")
-    parser.add_argument("--scratch", type=Path, help="folder for data and downloads")
+    parser.add_argument("--scratch", type=folder, help="folder for data and downloads")
     choice = parser.parse_args(args)
-    if choice.scratch is not None:
-        choice.scratch.mkdir(parents=True, exist_ok=True)
     unknown = sorted(set(choice.parts) - set(PARTS))
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}")

@@ -27,6 +27,7 @@ from measure import Cost, measure
 from objects import MODIFIED, Bucket
 from peers import AWS, GET, LIST, PEERS, SYNC, Job, Peer, environment, program, version
 from scenarios import SCENARIOS, Scenario
+from scratch import empty, folder
 from server import Nginx, make_mirror, many_key, md5_etags
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -110,11 +111,7 @@ class Bench:
         if wrong:
             sys.exit(f"bench: {peer.name} did not do {scenario.name} rightly: {', '.join(wrong[:5])}")
         if scenario.work == GET:
-            # the space is needed again; the files stay to the end of the bench, because ext4 looks long for inodes that
-            # were not deleted just now, and the next run would pay for that
-            for file in job.target.rglob("*"):
-                if file.is_file():
-                    os.truncate(file, 0)
+            empty(job.target)
         return cost, proof(stdout) if extra else "not reported"
 
     def _differences(self, job: Job, stdout: str) -> list[str]:
@@ -259,7 +256,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--many", type=int, default=100_000, help="how many objects in the listing (100000)")
     parser.add_argument("--seed", type=int, default=1, help="of the objects' bytes (1)")
     parser.add_argument("--aws", default=AWS, metavar="PROGRAM", help=f"aws-cli ({AWS})")
-    parser.add_argument("--scratch", type=Path, help="folder for data and downloads, on the disk to be measured")
+    parser.add_argument("--scratch", type=folder, help="folder for data and downloads, on the disk to be measured")
     parser.add_argument("--keep", action="store_true", help="put the tables into RESULTS.md")
     parser.add_argument("--strict", action="store_true", help="exit 1 where a target is missed")
     choice = parser.parse_args()
@@ -268,8 +265,6 @@ def arguments() -> argparse.Namespace:
     unknown = sorted(set(choice.scenarios) - set(every_scenario))
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}")
-    if choice.scratch is not None:
-        choice.scratch.mkdir(parents=True, exist_ok=True)
     return choice
 
 

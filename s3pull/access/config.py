@@ -101,7 +101,7 @@ def load(path: Path) -> Config:
     Raises UsageError that names the line of what is wrong, DiskError for a file that is there and may not be read.
     """
     text = _read(path)
-    return Config(path, _shares(_parsed(text, path), text, path))
+    return Config(path, _shares(parse_toml(text, path), text, path))
 
 
 def share(name: str, settings: Mapping[str, object], place: Callable[[str], str] | None = None) -> Share:
@@ -196,11 +196,11 @@ def _edit(path: Path, change: Callable[[Any, Mapping[str, Share]], dict[str, Sha
         target.parent.mkdir(parents=True, exist_ok=True)
         with files.hold(target.with_name(f".{target.name}.lock"), _LOCK_PATIENCE):
             before = _read(path)
-            current = _shares(_parsed(before, path), before, path)
+            current = _shares(parse_toml(before, path), before, path)
             document = tomlkit.parse(before)
             expected = change(document, current)
             after = tomlkit.dumps(document)
-            if _shares(_parsed(after, path), after, path) != expected:
+            if _shares(parse_toml(after, path), after, path) != expected:
                 raise UsageError(f"cannot edit {path} without changing its meaning", hint="edit it by hand")
             files.replace(target, after.encode())
     except OSError as error:
@@ -235,17 +235,18 @@ def _visible(path: Path) -> bool:
     return True
 
 
-def _parsed(text: str, path: Path) -> Mapping[str, Any]:
+def parse_toml(text: str, what: object, *, hint: str = _FORM) -> Mapping[str, Any]:
+    """The TOML in `text`. Raises UsageError, which names the file by `what`."""
     import tomllib  # only where there is a configuration
 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         problem = str(error)
-        raise UsageError(f"{path} is not TOML: {problem[:1].lower()}{problem[1:]}", hint=_FORM) from None
+        raise UsageError(f"{what} is not TOML: {problem[:1].lower()}{problem[1:]}", hint=hint) from None
     except (ValueError, RecursionError):
         raise UsageError(
-            f"{path} cannot be read: a number is too large, or it is nested too deeply", hint=_FORM
+            f"{what} cannot be read: a number is too large, or it is nested too deeply", hint=hint
         ) from None
 
 

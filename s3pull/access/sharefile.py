@@ -13,14 +13,13 @@ yes is the command line's, remembering is `config`'s.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from s3pull.access import values
-from s3pull.access.config import SHARE_KEYS, Config, Share, line_of, share
+from s3pull.access.config import SHARE_KEYS, Config, Share, line_of, parse_toml, share
 from s3pull.errors import UsageError
 
 ALLOWED = (
@@ -53,15 +52,7 @@ def read(text: str, *, name: str | None = None) -> Share:
     Raises UsageError for what is not TOML, holds another number of shares than one, a key that a share file may not
     have, or a value that cannot be.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        problem = str(error)
-        raise UsageError(f"the share file is not TOML: {problem[:1].lower()}{problem[1:]}", hint=_SENT) from None
-    except (ValueError, RecursionError):
-        raise UsageError(
-            "the share file cannot be read: a number is too large, or it is nested too deeply", hint=_SENT
-        ) from None
+    document = parse_toml(text, "the share file", hint=_SENT)
     own_name, settings, above = _only_share(document)
     called = name or own_name
     if called is None:

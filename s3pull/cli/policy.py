@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s3pull.cli import handed
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import ConfigChoice, ReportChoice, one_of
-from s3pull.errors import DiskError, UsageError
+from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
     from s3pull.access.policies.check import Finding
@@ -367,20 +368,10 @@ def _record(one: Finding) -> dict[str, Any]:
 
 def _text(file: str) -> str:
     """The text of a policy. Blog posts and mails are read to the end, too: a mebibyte is more than AWS takes."""
+    data = handed.read(file, _LARGEST, hint=_GIVE)
+    if len(data) > _LARGEST:
+        raise UsageError(f"{file}: larger than any policy can be", hint=_GIVE)
     try:
-        if file == "-":
-            data = sys.stdin.buffer.read(_LARGEST + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                data = stream.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise UsageError(f"{file}: larger than any policy can be", hint=_GIVE)
         return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {file!r}", hint=_GIVE) from None
-    except IsADirectoryError:
-        raise UsageError(f"{file!r} is a folder", hint=_GIVE) from None
-    except OSError as error:
-        raise DiskError(f"cannot read {file!r}: {(error.strerror or 'failed').lower()}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file}: not UTF-8 text", hint=_GIVE) from None

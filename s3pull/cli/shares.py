@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s3pull.cli import handed
 from s3pull.cli.command import Choice, command, new_app
 from s3pull.cli.options import AccessChoice, ConfigChoice, ReportChoice, ShareName
-from s3pull.errors import DiskError, UsageError
+from s3pull.errors import UsageError
 
 if TYPE_CHECKING:
     from s3pull.access.config import Share
@@ -160,18 +161,7 @@ def _found(file: str | None, name: str | None, profile: ProfileChoice) -> Share:
 
 def _text(file: str) -> str:
     """The text of a share file, which is a stranger's: no more of it is read than one can need."""
-    try:
-        if file == "-":
-            data = sys.stdin.buffer.read(_LARGEST + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                data = stream.read(_LARGEST + 1)
-    except OSError as error:
-        if isinstance(error, IsADirectoryError):
-            raise UsageError(f"{file!r} is a folder", hint=_SENT) from None
-        if isinstance(error, FileNotFoundError):
-            raise UsageError(f"there is no file {file!r}", hint=_SENT) from None
-        raise DiskError(f"cannot read {file!r}: {(error.strerror or 'failed').lower()}") from None
+    data = handed.read(file, _LARGEST, hint=_SENT)
     if len(data) > _LARGEST:
         raise UsageError(f"{file!r} is no share file: it is larger than {_LARGEST // 1024} KiB", hint=_SENT)
     try:

@@ -146,8 +146,8 @@ def is_refusal(node: ast.AST) -> TypeGuard[ast.Call]:
 
 def has_hint(call: ast.Call) -> bool:
     given = {word.arg: word.value for word in call.keywords}
-    hint = given.get("hint")
-    return None in given or (hint is not None and not (isinstance(hint, ast.Constant) and not hint.value))
+    hint = given.get("hint", ast.Constant(None))
+    return None in given or not isinstance(hint, ast.Constant) or bool(hint.value)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

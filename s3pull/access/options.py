@@ -237,9 +237,11 @@ def _access(
     found, origins = choice.found, choice.origins
     target = (share.access_point or share.bucket) if share is not None else bucket
     if not target:
+        if share is None:
+            raise UsageError("no bucket", hint="name a share, or s3://bucket/prefix")
         raise UsageError(
-            "no bucket" if share is None else f"share {share.name!r} has neither bucket nor access_point",
-            hint="name a share, or s3://bucket/prefix" if share is None else "s3pull share add --replace gives it one",
+            f"share {share.name!r} has neither bucket nor access_point",
+            hint="s3pull share add --replace gives it one",
         )
     try:
         values.access_point(target) if target.startswith("arn:") else values.bucket(target)

@@ -247,9 +247,7 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
         return ServiceError(f"{what}: {text}", hint="behind a private CA: AWS_CA_BUNDLE=/path/to/ca.pem")
     if isinstance(error, theirs.HTTPClientError | theirs.ConnectionError):
         return ServiceError(f"{what}: {text}", hint="check the network, HTTPS_PROXY, and AWS_REGION")
-    if isinstance(error, theirs.BotoCoreError):
-        return UsageError(f"{what}: {text}", hint=f"aws configure list{login}")
-    if isinstance(error, OSError | ValueError):
+    if isinstance(error, theirs.BotoCoreError | OSError | ValueError):
         return UsageError(f"{what}: {text}", hint=f"aws configure list{login}")
     return None
 

@@ -27,6 +27,7 @@ from s3pull.local.parts import PartFile, find, sweep
 from s3pull.local.pieces import Pieces
 from s3pull.local.tree import Probe, Tree
 from tests.local.writer import content, crc, finish, header, write_segment
+from tests.waiting import wait_until
 
 SIZE, SEGMENT = 350_000, 100_000
 HEADER = header(SIZE, SEGMENT)
@@ -580,10 +581,14 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def found(root: Path, size: int) -> list[parts.Candidate]:
+    with Tree(root, create=True) as tree:
+        return find(tree.directory("a"), owner.part_ident(*header(size, 1)[:3], "final"))
+
+
 def proven(root: Path, data: bytes, size: int) -> tuple[Path, int]:
     """The one part there, and how much a resume would keep of it: nothing but what is in `data`."""
-    with Tree(root, create=True) as tree:
-        [candidate] = find(tree.directory("a"), owner.part_ident(*header(size, 1)[:3], "final"))
+    [candidate] = found(root, size)
     assert candidate.state is State.DEAD
     part = root / "a" / candidate.name.part
     raw = part.read_bytes()
@@ -608,6 +613,8 @@ def test_killed_again_and_again(tmp_path: Path, flip: bool) -> None:
         process = start(tmp_path, size, segment, 0.004)
         _, resumed = line(process).split()
         assert int(resumed) >= progress[-1]
+        # before its first checkpoint there is nothing to go on from
+        wait_until(lambda: (tmp_path / "a/final").exists() or found(tmp_path, size))
         time.sleep(chance.random() * 0.08)
         process.kill()
         process.communicate()

@@ -8,7 +8,8 @@ over a long way that takes a while, and so does the judging.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 #: what one object counts for beside its bytes: about what a connection moves in the time that a request takes
@@ -24,6 +25,8 @@ _MOST_STREAMS = 16
 #: requests of small objects that one thread has under way
 _LEAST_AHEAD, _MOST_AHEAD = 4, 240
 _PAYS = 1.15  # goodput must grow by so much to call more connections better
+#: of the best of the last windows: less is a stall (of the disk, or of who sends), and no measure
+_TYPICAL, _LATELY = 0.75, 3
 _HOLD = 5.0  # seconds between careful probes
 _COOL = 3.0  # seconds of calm after a throttle
 _WINDOW = 0.2  # seconds over which goodput is measured, at least
@@ -85,6 +88,7 @@ class Pace:
     _throttles: int = 0
     _probes: int = 0
     _warm: bool = False
+    _rates: deque[float] = field(default_factory=lambda: deque(maxlen=_LATELY))  # of the last steady windows
 
     def __post_init__(self) -> None:
         self.target = min(self.target, self.limit)
@@ -99,6 +103,7 @@ class Pace:
         | any    | nothing waits                               | keep, measure anew |
         | steady | it is bound by what Python can do           | keep, measure anew |
         | steady | the first window is over                    | measure anew: it is not typical |
+        | steady | much less came than in the windows before   | measure anew, unless that goes on |
         | steady | a window is over, and so is the hold        | probe: double (at first), later half as many again |
         | ramp   | all deliver, or they had 3 s                | measure: 0.2 s, or twice as long as the ramp |
         | judge  | goodput grew by 15%                         | keep it, probe again |
@@ -108,6 +113,7 @@ class Pace:
             self._throttles = throttles
             self.target = max(1, self.target // 2)
             self._hold_until = now + _COOL
+            self._rates.clear()
             self._begin(_Phase.STEADY, now, work)
             return self.target
         if self._since < 0 or (waiting == 0 and self._phase is not _Phase.RAMP):
@@ -130,10 +136,12 @@ class Pace:
             self._hold_until = now + _HOLD
             self._begin(_Phase.STEADY, now, work)
         elif self._phase is _Phase.JUDGE or now >= self._hold_until:
-            if bound:
+            best = max(self._rates, default=0.0)
+            self._rates.append(rate)
+            if bound or rate < best * _TYPICAL:
                 self._begin(_Phase.STEADY, now, work)
             else:
-                self._probe(now, work, rate, climbing=self._phase is _Phase.JUDGE)
+                self._probe(now, work, max(rate, best), climbing=self._phase is _Phase.JUDGE)
         return self.target
 
     def _probe(self, now: float, work: float, rate: float, *, climbing: bool) -> None:
@@ -143,6 +151,7 @@ class Pace:
             return
         first = climbing or self._probes == 0
         self._probes += 1
+        self._rates.clear()
         self._rate, self._before = rate, self.target
         self.target = min(limit, self.target * 2 if first else self.target + max(1, self.target // 2))
         self._begin(_Phase.RAMP, now, work)

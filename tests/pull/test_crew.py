@@ -98,7 +98,7 @@ class Line:
     """A network on which goodput grows with each connection up to a knee; new ones deliver after `ramp` seconds."""
 
     def __init__(self, pace, knee, ramp=0.0):
-        self.pace, self.knee, self.ramp = pace, knee, ramp
+        self.pace, self.knee, self.ramp, self.each = pace, knee, ramp, 50.0
         self.now = self.work = 0.0
         self.active, self.changed = pace.target, 0.0
 
@@ -109,7 +109,7 @@ class Line:
             before = self.pace.target
             if self.now - self.changed >= self.ramp:
                 self.active = before
-            self.work += min(self.active, self.knee) * 50.0
+            self.work += min(self.active, self.knee) * self.each
             seen.append(self.pace.step(self.now, self.work, waiting, throttles, self.active, bound=bound))
             if self.pace.target != before:
                 self.changed = self.now
@@ -128,6 +128,22 @@ def test_pace_tries_no_more_where_python_is_what_it_is_bound_by():
     line = Line(Pace(limit=256, target=2), knee=64)
     assert set(line.run(8, bound=True)) == {2}
     assert max(line.run(4)) == 128
+
+
+def test_a_stall_is_no_reason_to_try_more_nor_a_measure_of_it():
+    line = Line(Pace(limit=256, target=2), knee=2)
+    line.run(1, bound=True)
+    line.knee = 0.4  # the disk is busy: this process waits, and is not what it is bound by
+    seen = line.run(0.25)
+    line.knee = 2
+    assert set(seen + line.run(3, bound=True)) == {2}
+
+
+def test_less_that_goes_on_is_what_more_is_measured_against():
+    line = Line(Pace(limit=256, target=2), knee=64)
+    line.run(1, bound=True)
+    line.each = 10.0  # of what each connection brought before
+    assert max(line.run(3)) == 128
 
 
 def test_pace_tries_no_more_than_the_way_is_long():

@@ -25,6 +25,9 @@ _BEAT = 0.05
 #: of a core: what Python uses of it where it has no time to wait, over so many seconds
 _BUSY = 0.75
 _WINDOW = 0.2
+#: of a core: where less is idle on the whole machine, and this process has a good part of it, threads that are added
+#: for what Python does under its lock only take turns
+_FULL, _PART = 0.25, 0.3
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
@@ -116,6 +119,8 @@ class Crew:
         self._error: BaseException | None = None
         self._pacer: threading.Thread | None = None
         self._streaming = self._bound = False
+        #: another process could begin something: the next task goes before those of what was begun here
+        self._another = False
         #: this process has as much to do as one thread at a time can
         self.busy = False
         #: cores that nobody used lately; all there may be where that cannot be told
@@ -150,6 +155,10 @@ class Crew:
             self._urgent.extend(tasks)
             self._grow()
             self._wake.notify(len(self._urgent) - before)
+
+    def begin_another(self) -> None:
+        """Take one task before the urgent ones: another process waits for something large."""
+        self._another = True
 
     def finish(self) -> None:
         """No more tasks come from outside: wait for all, then raise the first fatal error, if any.
@@ -194,7 +203,7 @@ class Crew:
             self._streaming = True
             give_back_large()
             with self._wake:
-                wanted = max(self._least_streams, streams(self._latency()))
+                wanted = max(self._least_streams, streams(self._latency()) // self._processes)
                 self._pace.target = max(self._pace.target, min(self._pace.limit, wanted))
                 self._grow()
 
@@ -268,7 +277,7 @@ class Crew:
             while True:
                 task: Task | None
                 try:
-                    task = urgent.popleft() if urgent else ready.popleft()
+                    task = self._next() if self._another else urgent.popleft() if urgent else ready.popleft()
                 except IndexError:
                     if worker.pending:
                         worker.catch_up(len(worker.pending) - 1)
@@ -289,6 +298,11 @@ class Crew:
             self._meters.discard(worker.meter)
             for left in worker.pending:
                 left.drop()
+
+    def _next(self) -> Task:
+        """A task that begins something, if there is one. Raises IndexError where there is none at all."""
+        self._another = False
+        return self._ready.popleft() if self._ready else self._urgent.popleft()
 
     def _wait(self) -> Task | None:
         """The next task, or None when there will be none (this thread has then left)."""
@@ -321,6 +335,11 @@ class Crew:
             self._alive -= 1
             self._wake.notify_all()
 
+    def _full(self, use: float) -> bool:
+        """Whether all cores are busy, a good part of one with what threads here do in turns; `use` is our cores."""
+        in_turns = self._streaming and self._stream_cores < math.inf
+        return in_turns and use > _PART and self.idle_cores < _FULL
+
     def _keep_pace(self) -> None:
         began, used, idle = time.monotonic(), time.process_time(), self._idle_seconds()
         while True:
@@ -330,10 +349,10 @@ class Crew:
                 # small objects are Python's work, one thread at a time; large ones are not
                 use = (spent - used) / (now - began)
                 self.busy = use > _BUSY
-                self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1)
                 idle_now = self._idle_seconds()
                 if idle is not None and idle_now is not None:
                     self.idle_cores = (idle_now - idle) / (now - began)
+                self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
                 began, used, idle = now, spent, idle_now
             with self._wake:
                 if self._closed and self._alive == 0:

@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 MANY, SOME = 2500, 500
 #: bytes over TLS that must be left, while this process has a core's work with them
 MUCH = 512 * 1024 * 1024
-#: of a core: what must be idle for that. A busy one is shared only with whoever sends, or others who work here.
-_IDLE = 0.6
-#: objects that may wait there, and large ones that it may have: what it has when this process runs dry is waited for
+#: objects that may wait there
 _WAITING = 256
-_LARGE = 2
+#: large ones that it may have: two, or as many as come to so many bytes
+_LARGE, _LARGE_BYTES = 2, 256 * 1024 * 1024
 _AT_ONCE = 16
 _END_SECONDS = 10.0
 
@@ -143,7 +142,8 @@ class Mate:
         self._credentials: Credentials | None = None
         #: by path: what is there and not told of yet
         self._out: dict[str, Lent] = {}
-        self._large: set[str] = set()
+        #: bytes of the large ones of these
+        self._large: dict[str, int] = {}
         self._unsent: list[Lent] = []
         self._lent = self._begun = 0
         self._active: set[int] = set()
@@ -168,17 +168,15 @@ class Mate:
     def _pays(self) -> bool:
         if self._files_left >= (SOME if self._spare else MANY):
             return True
-        crew = self._puller.crew
-        return self._are_large and crew.busy and crew.idle_cores >= _IDLE
+        # a slow line needs no second process; one that is there already costs nothing more
+        return self._are_large and (bool(self._spare) or self._puller.crew.busy)
 
     @property
     def _are_large(self) -> bool:
-        """Whether much is left, over TLS: without it the kernel does most of the work, and several threads do that at
-        once.
+        """Whether much is left, of more than one object, over TLS: without it the kernel does most of the work, and
+        several threads do that at once.
         """
-        progress = self._puller.progress
-        left = (progress.total_bytes or 0) - progress.done_bytes
-        return left >= MUCH and self._twin.endpoint.scheme == "https"
+        return self._bytes_left >= MUCH and self._files_left > 1 and self._twin.endpoint.scheme == "https"
 
     def _start(self) -> None:
         """It gets nothing before it says that it is ready; where it cannot be started it never does."""
@@ -216,17 +214,31 @@ class Mate:
             return False
         lent = Lent(item, reason)
         with self._change:
-            if not self._ready or self._ended or (large and len(self._large) >= _LARGE):
+            if not self._ready or self._ended or (large and not self._has_room(item.object.size)):
                 return False
             self._out[item.path] = lent
             if large:
-                self._large.add(item.path)
+                self._large[item.path] = item.object.size
             self._lent += 1
             self._unsent.append(lent)
             if len(self._unsent) < _AT_ONCE and not large:
                 return True
         self.flush()
+        if large:
+            self._ask_for_large()
         return True
+
+    def _ask_for_large(self) -> None:
+        """Have the next one offered here: this process is busy with what it has begun."""
+        if self._ready and self._has_room(0):
+            self._puller.crew.begin_another()
+
+    def _has_room(self, size: int) -> bool:
+        """Whether a large object of so many bytes is better there: it then has no more to do than this process."""
+        active = self._puller.progress.active
+        there = sum(self._large.values()) - sum(active[mark].done for mark in self._active if mark in active)
+        room = len(self._large) < _LARGE or there + size <= _LARGE_BYTES
+        return room and (not self._large or 2 * there + size <= self._bytes_left)
 
     def _has_less(self) -> bool:
         """Whether fewer objects are left there than here: so both come to their end together."""
@@ -237,6 +249,12 @@ class Mate:
         """Objects that nobody has done yet, here or there, of those that are listed by now."""
         progress = self._puller.progress
         return (progress.total_files or 0) - progress.done_files
+
+    @property
+    def _bytes_left(self) -> int:
+        """Bytes of these."""
+        progress = self._puller.progress
+        return (progress.total_bytes or 0) - progress.done_bytes
 
     def flush(self) -> None:
         """Send what was lent and not sent."""
@@ -339,6 +357,7 @@ class Mate:
             threading.Thread(target=self._renew, args=(said,), name="mate-renewal", daemon=True).start()
         else:
             self._ready = True
+            self._ask_for_large()
 
     def _advance(self, said: Reached) -> None:
         self._begun = said.begun
@@ -360,18 +379,20 @@ class Mate:
         assert path is not None
         with self._change:
             lent = self._out.pop(path, None)
-            self._large.discard(path)
+            large = self._large.pop(path, None)
         if lent is None:
             return
         self._meter.done_files += 1
         if note is not None:
             self._puller.wrote(lent.item, note.stated, note.look, note.content, verified=note.verified)
         self._puller.report(event)
+        if large is not None:
+            self._ask_for_large()
 
     def _return(self, path: str, received: int) -> None:
         with self._change:
             lent = self._out.pop(path, None)
-            self._large.discard(path)
+            self._large.pop(path, None)
             if lent is not None:
                 self._back([self._puller.again(lent.item, lent.reason, received)])
             self._change.notify_all()

@@ -26,7 +26,7 @@ from s3pull.local.tree import Tree
 from s3pull.objects import Checksum, Credentials, RemoteObject
 from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.ledger import Ledger
-from s3pull.pull.mate import Done, Lent, Note, Reached, Setup, stream_cores
+from s3pull.pull.mate import Done, Lent, Note, Reached, Setup, idle_seconds, stream_cores
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Item, Puller, Tally
 from s3pull.pull.small import Ahead
@@ -66,6 +66,7 @@ def _work() -> None:
         progress=progress,
         throttles=lambda: store.patience.throttles,
         latency=lambda: store.latency,
+        idle_seconds=idle_seconds,
         on_stop=lambda: _stop(store, over),
     )
     with Tree(Path(setup.root), create=False, durable=setup.choices.durable) as tree:

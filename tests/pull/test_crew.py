@@ -39,6 +39,30 @@ def test_tasks_may_bring_tasks_and_those_go_first():
     assert order == ["begin", "part", "part", "part", "other"]
 
 
+def test_another_is_begun_before_what_was_begun_goes_on():
+    order, team = [], crew(jobs=1)
+
+    def first(_worker):
+        team.hurry([lambda _worker, n=n: order.append(f"urgent {n}") for n in range(2)])
+        team.begin_another()
+
+    team.submit([first, *(lambda _worker, n=n: order.append(f"next {n}") for n in range(2))])
+    team.finish()
+    assert order == ["next 0", "urgent 0", "urgent 1", "next 1"]
+
+
+def test_another_is_asked_for_where_there_is_none():
+    order, team = [], crew(jobs=1)
+
+    def first(_worker):
+        team.hurry([lambda _worker: order.append("urgent")])
+        team.begin_another()
+
+    team.submit([first])
+    team.finish()
+    assert order == ["urgent"]
+
+
 def test_the_last_task_may_bring_tasks_while_all_others_are_idle():
     done = []
     team = crew(jobs=8)
@@ -284,6 +308,43 @@ def test_idle_cores_are_what_was_idle_of_all_lately():
     team.submit([lambda _worker: time.sleep(0.6)])
     team.finish()
     assert team.idle_cores == pytest.approx(2.5, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("idle", "use", "streaming", "cores", "full"),
+    [
+        (0.1, 0.5, True, 1, True),
+        (0.3, 0.5, True, 1, False),
+        (0.1, 0.2, True, 1, False),  # others are busy here, not we
+        (0.1, 0.5, False, 1, False),
+        (0.1, 0.5, True, math.inf, False),  # threads that do not take turns
+    ],
+)
+def test_no_threads_are_added_on_a_machine_that_is_full(idle, use, streaming, cores, full):
+    team, seen = crew(jobs=8, stream_cores=cores), []
+
+    def look(_worker):
+        if streaming:
+            team.stream()
+        team.idle_cores = idle
+        seen.append(team._full(use))
+
+    team.submit([look])
+    team.finish()
+    assert seen == [full]
+
+
+def test_two_processes_share_the_streams():
+    for processes, threads in ((1, 16), (2, 8)):
+        team, seen = crew(jobs=64, processes=processes, latency=lambda: 0.032), []
+
+        def look(_worker, team=team, seen=seen):
+            team.stream()
+            seen.append(team._pace.target)
+
+        team.submit([look])
+        team.finish()
+        assert seen == [threads]
 
 
 def test_room_is_what_the_way_asks_for_and_the_limit_allows():

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from s3pull.cli.app import main
+from s3pull.events import Action, ObjectEvent
 from s3pull.objects import RemoteObject
 from s3pull.pull import mate, spare, transfer
 from s3pull.pull.progress import Progress
@@ -380,29 +381,28 @@ def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("files", "size", "busy", "idle", "scheme", "ahead", "pays"),
+    ("files", "size", "busy", "scheme", "ahead", "pays"),
     [
-        (mate.MANY, 0, False, 0.0, "http", False, True),
-        (mate.MANY - 1, 0, True, 1.0, "https", False, False),
-        (mate.SOME, 0, False, 0.0, "http", True, True),
-        (mate.SOME - 1, 0, True, 1.0, "https", True, False),
-        (2, mate.MUCH, True, 1.0, "https", False, True),
-        (2, mate.MUCH, True, 1.0, "https", True, True),
-        (2, mate.MUCH, True, 0.5, "https", False, False),
-        (2, mate.MUCH, True, 0.5, "https", True, False),
-        (2, mate.MUCH - 1, True, 1.0, "https", False, False),
-        (2, mate.MUCH, False, 1.0, "https", False, False),
-        (2, mate.MUCH, True, 1.0, "http", False, False),
-        (None, None, True, 1.0, "https", True, False),
+        (mate.MANY, 0, False, "http", False, True),
+        (mate.MANY - 1, 0, True, "https", False, False),
+        (mate.SOME, 0, False, "http", True, True),
+        (mate.SOME - 1, 0, True, "https", True, False),
+        (2, mate.MUCH, True, "https", False, True),
+        (2, mate.MUCH, False, "https", False, False),
+        (2, mate.MUCH, False, "https", True, True),
+        (1, mate.MUCH, True, "https", True, False),
+        (2, mate.MUCH - 1, True, "https", True, False),
+        (2, mate.MUCH, True, "http", True, False),
+        (None, None, True, "https", True, False),
     ],
 )
-def test_when_it_pays(files, size, busy, idle, scheme, ahead, pays):
+def test_when_it_pays(files, size, busy, scheme, ahead, pays):
     progress = Progress(
         total_files=None if files is None else files + 3, total_bytes=None if size is None else size + 5
     )
     meter = progress.meter()
     meter.done_files, meter.done_bytes = 3, 5
-    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy, idle_cores=idle))
+    puller = SimpleNamespace(progress=progress, crew=SimpleNamespace(busy=busy))
     twin = SimpleNamespace(endpoint=SimpleNamespace(scheme=scheme))
     second = mate.Mate(puller, twin, 8, lambda _: None, Ahead() if ahead else Spare(wanted=False))
     assert second._pays() is pays
@@ -443,6 +443,59 @@ def test_it_gets_no_more_than_is_left_here():
     assert not second.lend(next(items), "new", large=False)
     progress.total_files += 9
     assert second.lend(next(items), "new", large=False)
+
+
+@pytest.mark.parametrize(
+    ("mib", "left", "out"),
+    [
+        ([256] * 8, 2048, 2),  # one to do and one that waits
+        ([256] * 2, 512, 1),  # the last one stays here, where somebody is free
+        ([900, 100], 1000, 1),
+        ([100, 900], 1000, 1),
+        ([16] * 64, 1024, 16),
+        ([16] * 8, 128, 4),
+        ([256], 256, 1),
+    ],
+)
+def test_large_ones_are_divided_by_bytes(mib, left, out):
+    """What it has is never more than what this process has left, but for the first, which somebody offered."""
+    second, offers = between_two(left)
+    items = [Item(RemoteObject(str(n), size << 20, "e"), "", str(n)) for n, size in enumerate(mib)]
+    lent = [item for item in items if second.lend(item, "new", large=True)]
+    assert len(lent) == out
+    assert len(offers) == out - (not second._has_room(0))
+    second._advance(mate.Reached(1, 0, 0, [(7, lent[0].path, lent[0].object.size, lent[0].object.size)]))
+    assert second._has_room(0)
+
+
+def test_when_it_is_ready_or_has_done_a_large_one_it_is_offered_another():
+    second, offers = between_two(2048)
+    second._ready = False
+    assert not second.lend(Item(RemoteObject("a", 1 << 28, "e"), "", "a"), "new", large=True)
+    second._hear("ready")
+    assert len(offers) == 1
+    assert second.lend(Item(RemoteObject("a", 1 << 28, "e"), "", "a"), "new", large=True)
+    assert len(offers) == 2
+    assert second.lend(Item(RemoteObject("b", 1 << 28, "e"), "", "b"), "new", large=True)
+    assert second.lend(Item(RemoteObject("c", 1, "e"), "", "c"), "new", large=False)
+    assert len(offers) == 2
+    second._hear([mate.Done(ObjectEvent(Action.DOWNLOADED, "c", "c"), None)])
+    assert len(offers) == 2
+    second._hear([mate.Done(ObjectEvent(Action.DOWNLOADED, "a", "a"), None)])
+    assert len(offers) == 3
+
+
+def between_two(mib):
+    """The second process of a run with so much left, as if it were there, and how often another was asked for."""
+    offers = []
+    crew = SimpleNamespace(begin_another=lambda: offers.append(1))
+    puller = SimpleNamespace(
+        progress=Progress(total_files=99, total_bytes=mib << 20), crew=crew, report=lambda _: None, wrote=None
+    )
+    second = mate.Mate(puller, SimpleNamespace(), 8, lambda _: None)
+    second._ready = True
+    second.flush = lambda: None
+    return second, offers
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody else tells")

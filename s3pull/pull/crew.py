@@ -119,6 +119,8 @@ class Crew:
         self._error: BaseException | None = None
         self._pacer: threading.Thread | None = None
         self._streaming = self._bound = False
+        #: threads that it was begun with
+        self._streams = 0
         #: another process could begin something: the next task goes before those of what was begun here
         self._another = False
         #: this process has as much to do as one thread at a time can
@@ -203,9 +205,18 @@ class Crew:
             self._streaming = True
             give_back_large()
             with self._wake:
-                wanted = max(self._least_streams, streams(self._latency()) // self._processes)
-                self._pace.target = max(self._pace.target, min(self._pace.limit, wanted))
+                self._open_streams()
                 self._grow()
+
+    def _open_streams(self) -> None:
+        """Have as many as the way asks for, once: what goodput says of more or fewer comes after that. Locked.
+
+        A listing may be nearer than objects, and until one has come nobody knows.
+        """
+        wanted = max(self._least_streams, streams(self._latency()) // self._processes)
+        if wanted > self._streams:
+            self._streams = wanted
+            self._pace.raise_to(wanted)
 
     def halve(self) -> None:
         """Another process does half of the work from now on, with half of the connections."""
@@ -357,6 +368,8 @@ class Crew:
             with self._wake:
                 if self._closed and self._alive == 0:
                     return
+                if self._streaming:
+                    self._open_streams()
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
                 self._pace.reach = most(self._latency())

@@ -41,7 +41,7 @@ MUCH = 512 * 1024 * 1024
 #: objects that may wait there
 _WAITING = 256
 #: large ones that it may have: two, or as many as come to so many bytes
-_LARGE, _LARGE_BYTES = 2, 256 * 1024 * 1024
+_LARGE, _LARGE_BYTES = 2, 1024 * 1024 * 1024
 _AT_ONCE = 16
 _END_SECONDS = 10.0
 

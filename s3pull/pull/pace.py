@@ -93,6 +93,14 @@ class Pace:
     def __post_init__(self) -> None:
         self.target = min(self.target, self.limit)
 
+    def raise_to(self, target: int) -> None:
+        """So many at least, as far as may be, whatever was measured with fewer; goodput is measured anew then."""
+        target = min(target, self.limit)
+        if target > self.target:
+            self.target = target
+            self._rates.clear()
+            self._phase, self._since, self._warm = _Phase.STEADY, -1.0, False
+
     def step(self, now: float, work: float, waiting: int, throttles: int, active: int, *, bound: bool = False) -> int:
         """The new target, given total `work` so far, tasks `waiting` for a connection, how often we were throttled, and
         how many connections have delivered something. `bound`: one more would only take turns with the others.

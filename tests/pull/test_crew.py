@@ -237,6 +237,32 @@ def test_something_large_calls_more_threads():
     assert len(at_once) == 6
 
 
+def test_more_threads_are_called_when_objects_turn_out_to_be_far_away():
+    latency = [0.0]
+    team, at_once, gate = crew(jobs=8, latency=lambda: latency[0]), [], threading.Barrier(6)
+
+    def begin(worker):
+        team.stream()
+        latency[0] = 0.03
+        team.hurry([lambda worker: at_once.append(gate.wait(20))] * 6)
+
+    team.submit([begin])
+    team.finish()
+    assert len(at_once) == 6
+
+
+def test_what_is_raised_is_measured_anew():
+    line = Line(Pace(limit=64, target=2), knee=64)
+    line.run(0.5)
+    assert line.pace.target == 4  # a probe, with 2 to go back to
+    line.pace.raise_to(16)
+    assert set(line.run(0.35)) == {16}
+    line.pace.raise_to(3)
+    assert line.pace.target >= 16
+    line.pace.raise_to(1000)
+    assert line.pace.target == 64
+
+
 @pytest.mark.parametrize(("threads", "kib"), [(1, 1024), (16, 1024), (17, 256)])
 def test_pieces_are_smaller_where_many_threads_have_one(threads, kib):
     team = crew(jobs=threads, least_streams=threads)

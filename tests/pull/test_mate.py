@@ -448,11 +448,13 @@ def test_it_gets_no_more_than_is_left_here():
 @pytest.mark.parametrize(
     ("mib", "left", "out"),
     [
-        ([256] * 8, 2048, 2),  # one to do and one that waits
+        ([256] * 8, 2048, 4),
+        ([256] * 16, 4096, 4),  # more are asked for when these are done
+        ([1024] * 8, 8192, 2),  # one to do and one that waits
         ([256] * 2, 512, 1),  # the last one stays here, where somebody is free
         ([900, 100], 1000, 1),
         ([100, 900], 1000, 1),
-        ([16] * 64, 1024, 16),
+        ([16] * 64, 1024, 32),
         ([16] * 8, 128, 4),
         ([256], 256, 1),
     ],
@@ -469,14 +471,14 @@ def test_large_ones_are_divided_by_bytes(mib, left, out):
 
 
 def test_when_it_is_ready_or_has_done_a_large_one_it_is_offered_another():
-    second, offers = between_two(2048)
+    second, offers = between_two(8192)
     second._ready = False
-    assert not second.lend(Item(RemoteObject("a", 1 << 28, "e"), "", "a"), "new", large=True)
+    assert not second.lend(Item(RemoteObject("a", 1 << 30, "e"), "", "a"), "new", large=True)
     second._hear("ready")
     assert len(offers) == 1
-    assert second.lend(Item(RemoteObject("a", 1 << 28, "e"), "", "a"), "new", large=True)
+    assert second.lend(Item(RemoteObject("a", 1 << 30, "e"), "", "a"), "new", large=True)
     assert len(offers) == 2
-    assert second.lend(Item(RemoteObject("b", 1 << 28, "e"), "", "b"), "new", large=True)
+    assert second.lend(Item(RemoteObject("b", 1 << 30, "e"), "", "b"), "new", large=True)
     assert second.lend(Item(RemoteObject("c", 1, "e"), "", "c"), "new", large=False)
     assert len(offers) == 2
     second._hear([mate.Done(ObjectEvent(Action.DOWNLOADED, "c", "c"), None)])

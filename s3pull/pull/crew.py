@@ -348,7 +348,7 @@ class Crew:
 
     def _full(self, use: float) -> bool:
         """Whether all cores are busy, a good part of one with what threads here do in turns; `use` is our cores."""
-        in_turns = self._streaming and self._stream_cores < math.inf
+        in_turns = not self._streaming or self._stream_cores < math.inf
         return in_turns and use > _PART and self.idle_cores < _FULL
 
     def _keep_pace(self) -> None:

@@ -342,7 +342,7 @@ def test_idle_cores_are_what_was_idle_of_all_lately():
         (0.1, 0.5, True, 1, True),
         (0.3, 0.5, True, 1, False),
         (0.1, 0.2, True, 1, False),  # others are busy here, not we
-        (0.1, 0.5, False, 1, False),
+        (0.1, 0.5, False, math.inf, True),  # small objects are Python's work
         (0.1, 0.5, True, math.inf, False),  # threads that do not take turns
     ],
 )

@@ -126,7 +126,7 @@ class Crew:
         #: this process has as much to do as one thread at a time can
         self.busy = False
         #: cores that nobody used lately; all there may be where that cannot be told
-        self.idle_cores = math.inf
+        self._idle_cores = math.inf
         #: connections that each thread may have: as many as a long way keeps busy, and no more than are allowed
         self.room = 1
         self.make_room()
@@ -349,7 +349,7 @@ class Crew:
     def _full(self, use: float) -> bool:
         """Whether all cores are busy, a good part of one with what threads here do in turns; `use` is our cores."""
         in_turns = not self._streaming or self._stream_cores < math.inf
-        return in_turns and use > _PART and self.idle_cores < _FULL
+        return in_turns and use > _PART and self._idle_cores < _FULL
 
     def _keep_pace(self) -> None:
         began, used, idle = time.monotonic(), time.process_time(), self._idle_seconds()
@@ -362,7 +362,7 @@ class Crew:
                 self.busy = use > _BUSY
                 idle_now = self._idle_seconds()
                 if idle is not None and idle_now is not None:
-                    self.idle_cores = (idle_now - idle) / (now - began)
+                    self._idle_cores = (idle_now - idle) / (now - began)
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
                 began, used, idle = now, spent, idle_now
             with self._wake:

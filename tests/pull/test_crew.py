@@ -330,10 +330,10 @@ def test_what_is_pending_when_the_run_ends_early_is_dropped():
 def test_idle_cores_are_what_was_idle_of_all_lately():
     began = time.monotonic()
     team = crew(jobs=1, idle_seconds=lambda: 2.5 * (time.monotonic() - began))
-    assert team.idle_cores == math.inf  # nobody knows yet
+    assert team._idle_cores == math.inf  # nobody knows yet
     team.submit([lambda _worker: time.sleep(0.6)])
     team.finish()
-    assert team.idle_cores == pytest.approx(2.5, abs=0.3)
+    assert team._idle_cores == pytest.approx(2.5, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_no_threads_are_added_on_a_machine_that_is_full(idle, use, streaming, co
     def look(_worker):
         if streaming:
             team.stream()
-        team.idle_cores = idle
+        team._idle_cores = idle
         seen.append(team._full(use))
 
     team.submit([look])

@@ -16,6 +16,7 @@ from s3pull.pull.globs import Filters, matcher
 from s3pull.pull.items import Marker, Naming
 from s3pull.pull.ledger import of_mirror
 from s3pull.pull.puller import Choices, Item, Puller
+from s3pull.pull.small import SMALL
 from s3pull.pull.source import Dest, Kind, SourceSpec
 from s3pull.pull.spare import Spare
 from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
@@ -149,9 +150,19 @@ class Get:
 
 
 def batched(wanted: list[Item], puller: Puller) -> list[Task]:
-    """Tasks for many items: several in a row for one thread, where there are enough for all."""
+    """Tasks for many items: several small ones in a row for one thread, where there are enough for all, and each large
+    one alone: what it is made of goes before the next.
+    """
     most = max(1, min(_BATCH, len(wanted) // _BATCHES))
-    return [puller.task(wanted[at : at + most]) for at in range(0, len(wanted), most)]
+    rows: list[list[Item]] = []
+    alone = True
+    for item in wanted:
+        large = item.object.size > SMALL
+        if alone or large or len(rows[-1]) == most:
+            rows.append([])
+        rows[-1].append(item)
+        alone = large
+    return [puller.task(row) for row in rows]
 
 
 def task_of(found: RemoteObject, what: items.Found, puller: Puller) -> Task:

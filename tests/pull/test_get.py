@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,11 +17,12 @@ from s3pull.local import directory, owner
 from s3pull.local.checkpoint import Header, header_line
 from s3pull.local.parts import PartFile
 from s3pull.local.tree import Tree
-from s3pull.objects import COMPOSITE, Checksum
+from s3pull.objects import COMPOSITE, Checksum, RemoteObject
 from s3pull.pull import large
-from s3pull.pull.get import Get, Order
+from s3pull.pull.get import Get, Order, batched
 from s3pull.pull.globs import Filters
 from s3pull.pull.puller import Choices, Item
+from s3pull.pull.small import SMALL
 from s3pull.pull.source import parse_dest, parse_source
 from s3pull.pull.transfer import Transfer
 from s3pull.remote import checksums
@@ -600,3 +602,12 @@ def test_any_mixture_of_faults_ends_right_or_with_an_error(tmp_path_factory, see
         assert done.summary.exit == 0
     else:
         assert done.summary.exit in (3, 6, 15)
+
+
+@given(st.lists(st.sampled_from([0, 1, SMALL, SMALL + 1, 1 << 30]), max_size=3000))
+def test_small_objects_come_in_rows_and_each_large_one_alone(sizes):
+    wanted = [Item(RemoteObject(str(n), size, "e"), "", str(n)) for n, size in enumerate(sizes)]
+    rows = batched(wanted, SimpleNamespace(task=list))
+    assert [item for row in rows for item in row] == wanted
+    assert all(len(row) == 1 for row in rows if any(item.object.size > SMALL for item in row))
+    assert all(1 <= len(row) <= max(1, min(16, len(wanted) // 64)) for row in rows)

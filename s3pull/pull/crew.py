@@ -211,16 +211,20 @@ class Crew:
     def _open_streams(self) -> None:
         """Have as many as the way asks for, once: what goodput says of more or fewer comes after that. Locked.
 
-        A listing may be nearer than objects, and until one has come nobody knows.
+        A listing may be nearer than objects, until one has come nobody knows, and the first may be late for no reason.
         """
         wanted = max(self._least_streams, streams(self._latency()) // self._processes)
         if wanted > self._streams:
             self._streams = wanted
             self._pace.raise_to(wanted)
+        elif wanted < self._streams and self._pace.lower(self._streams, wanted):
+            self._streams = wanted
 
     def halve(self) -> None:
         """Another process does half of the work from now on, with half of the connections."""
         with self._wake:
+            if self._processes > 1:
+                return
             self._processes = 2
             self._pace.limit = max(1, self._pace.limit // 2)
             if not self._streaming:

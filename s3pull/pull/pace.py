@@ -96,10 +96,18 @@ class Pace:
     def raise_to(self, target: int) -> None:
         """So many at least, as far as may be, whatever was measured with fewer; goodput is measured anew then."""
         target = min(target, self.limit)
+        self._before = max(self._before, target)  # a probe that is under way goes back no further
         if target > self.target:
             self.target = target
             self._rates.clear()
             self._phase, self._since, self._warm = _Phase.STEADY, -1.0, False
+
+    def lower(self, before: int, target: int) -> bool:
+        """`target` instead of `before`, which it was raised to, unless something was measured; whether it was done."""
+        if self._warm or self.target != min(before, self.limit):
+            return False
+        self.target = min(target, self.limit)
+        return True
 
     def step(self, now: float, work: float, waiting: int, throttles: int, active: int, *, bound: bool = False) -> int:
         """The new target, given total `work` so far, tasks `waiting` for a connection, how often we were throttled, and
@@ -140,7 +148,7 @@ class Pace:
             self._warm = True
             self._begin(_Phase.STEADY, now, work)
         elif self._phase is _Phase.JUDGE and rate < self._rate * _PAYS:
-            self.target = self._before
+            self.target = min(self._before, self.limit)
             self._hold_until = now + _HOLD
             self._begin(_Phase.STEADY, now, work)
         elif self._phase is _Phase.JUDGE or now >= self._hold_until:

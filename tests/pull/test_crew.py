@@ -360,6 +360,56 @@ def test_no_threads_are_added_on_a_machine_that_is_full(idle, use, streaming, co
     assert seen == [full]
 
 
+@pytest.mark.parametrize(("idle", "bound"), [(lambda: 0.0, True), (lambda: None, False)])
+def test_a_full_machine_is_what_threads_are_bound_by(idle, bound):
+    team = crew(jobs=1, idle_seconds=idle)
+
+    def half_busy(_worker):
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            own = time.thread_time() + 0.01
+            while time.thread_time() < own:
+                pass
+            time.sleep(0.01)
+
+    team.submit([half_busy])
+    team.finish()
+    assert team._bound is bound
+
+
+def test_a_first_answer_that_was_late_for_no_reason_calls_no_threads_for_long():
+    latency = [0.03]
+    team, seen = crew(jobs=64, latency=lambda: latency[0]), []
+
+    def begin(_worker):
+        team.stream()
+        seen.append(team._pace.target)
+        latency[0] = 0.001
+        time.sleep(0.12)
+        seen.append(team._pace.target)
+
+    team.submit([begin])
+    team.finish()
+    assert seen == [15, 1]
+
+
+def test_streams_that_were_measured_stay_when_an_answer_comes_sooner():
+    pace = Pace(limit=64, target=1)
+    pace.raise_to(16)
+    line = Line(pace, knee=16)
+    line.run(0.3)
+    assert not pace.lower(16, 4)
+    assert pace.target >= 16
+
+
+def test_a_probe_that_failed_goes_back_to_no_less_than_was_asked_for():
+    line = Line(Pace(limit=64, target=2), knee=2)
+    line.run(0.5)
+    assert line.pace.target == 4
+    line.pace.raise_to(3)
+    assert line.run(2)[-1] == 3
+
+
 def test_two_processes_share_the_streams():
     for processes, threads in ((1, 16), (2, 8)):
         team, seen = crew(jobs=64, processes=processes, latency=lambda: 0.032), []

@@ -43,6 +43,8 @@ _WAITING = 256
 #: large ones that it may have: two, or as many as come to so many bytes
 _LARGE, _LARGE_BYTES = 2, 1024 * 1024 * 1024
 _AT_ONCE = 16
+#: how often in a row this process looks for a large one among those that come next
+_LOOKS = 16
 _END_SECONDS = 10.0
 
 
@@ -144,20 +146,23 @@ class Mate:
         self._out: dict[str, Lent] = {}
         #: bytes of the large ones of these
         self._large: dict[str, int] = {}
+        #: bytes of the last large one that could go there, and how often one was looked for since
+        self._seen = self._looks = 0
         self._unsent: list[Lent] = []
         self._lent = self._begun = 0
         self._active: set[int] = set()
 
-    def consider(self) -> bool:
-        """Start it, once, when so much is left that it pays. Whether it was started now; nobody waits for that."""
+    def consider(self) -> None:
+        """Start it, once, when so much is left that it pays; nobody waits for that."""
         if self._considered or not self._pays():
-            return False
+            return
         with self._change:
             if self._considered:
-                return False
+                return
             self._considered = True
         self._start()
-        return self._process is not None
+        if self._process is not None and self._are_many:
+            self._puller.crew.halve()
 
     def listed(self) -> None:
         """No more objects will be found: a spare process is ended where nothing can make it pay any more."""
@@ -166,10 +171,14 @@ class Mate:
                 self._spare.close()
 
     def _pays(self) -> bool:
-        if self._files_left >= (SOME if self._spare else MANY):
+        if self._are_many:
             return True
         # a slow line needs no second process; one that is there already costs nothing more
         return self._are_large and (bool(self._spare) or self._puller.crew.busy)
+
+    @property
+    def _are_many(self) -> bool:
+        return self._files_left >= (SOME if self._spare else MANY)
 
     @property
     def _are_large(self) -> bool:
@@ -214,6 +223,8 @@ class Mate:
             return False
         lent = Lent(item, reason)
         with self._change:
+            if large:
+                self._seen, self._looks = item.object.size, 0
             if not self._ready or self._ended or (large and not self._has_room(item.object.size)):
                 return False
             self._out[item.path] = lent
@@ -225,20 +236,35 @@ class Mate:
                 return True
         self.flush()
         if large:
-            self._ask_for_large()
+            self._puller.crew.halve()
+            self.look_for_large()
         return True
 
-    def _ask_for_large(self) -> None:
-        """Have the next one offered here: this process is busy with what it has begun."""
-        if self._ready and self._has_room(0):
-            self._puller.crew.begin_another()
+    def look_for_large(self) -> None:
+        """Have the next object offered here, if one more can be there: this process is busy with what it has begun.
+
+        It may be a small one; then `look_on`. It begins no more here than there are threads for.
+        """
+        crew = self._puller.crew
+        with self._change:
+            look = self._ready and not self._ended and self._has_room(self._seen)
+        if look and len(self._puller.open_objects) <= crew.threads:
+            self._looks += 1
+            crew.begin_another()
+
+    def look_on(self) -> None:
+        """A task is over: if it was to bring a large one, and none was in it, the next one may."""
+        if 0 < self._looks < _LOOKS and not self._large:
+            self.look_for_large()
 
     def _has_room(self, size: int) -> bool:
         """Whether a large object of so many bytes is better there: it then has no more to do than this process."""
-        active = self._puller.progress.active
-        there = sum(self._large.values()) - sum(active[mark].done for mark in self._active if mark in active)
-        room = len(self._large) < _LARGE or there + size <= _LARGE_BYTES
-        return room and (not self._large or 2 * there + size <= self._bytes_left)
+        progress, large = self._puller.progress, self._large
+        active = map(progress.active.get, list(self._active))
+        there = sum(large.values()) - sum(shown.done for shown in active if shown is not None)
+        if len(large) >= _LARGE and there + size > _LARGE_BYTES:
+            return False
+        return not large or progress.total_bytes is None or 2 * there + size <= self._bytes_left
 
     def _has_less(self) -> bool:
         """Whether fewer objects are left there than here: so both come to their end together."""
@@ -357,7 +383,7 @@ class Mate:
             threading.Thread(target=self._renew, args=(said,), name="mate-renewal", daemon=True).start()
         else:
             self._ready = True
-            self._ask_for_large()
+            self.look_for_large()
 
     def _advance(self, said: Reached) -> None:
         self._begun = said.begun
@@ -387,15 +413,17 @@ class Mate:
             self._puller.wrote(lent.item, note.stated, note.look, note.content, verified=note.verified)
         self._puller.report(event)
         if large is not None:
-            self._ask_for_large()
+            self.look_for_large()
 
     def _return(self, path: str, received: int) -> None:
         with self._change:
             lent = self._out.pop(path, None)
-            self._large.pop(path, None)
+            large = self._large.pop(path, None)
             if lent is not None:
                 self._back([self._puller.again(lent.item, lent.reason, received)])
             self._change.notify_all()
+        if large is not None:
+            self.look_for_large()
 
     def _lost(self) -> None:
         """The pipe has ended: what is still out will not be done there."""

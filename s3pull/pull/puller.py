@@ -160,11 +160,12 @@ class Puller:
             self.attempt(item, worker, partial(self._begin, item, worker))
         if self.mate is not None:
             self.mate.flush()
+            self.mate.look_on()
 
     def consider_mate(self) -> None:
         """Start the second process as soon as that pays."""
-        if self.mate is not None and self.mate.consider():
-            self.crew.halve()
+        if self.mate is not None:
+            self.mate.consider()
 
     def attempt(self, item: Item, worker: Worker, begin: Callable[[], small.Ahead | None]) -> None:
         """Begin with `item`; what it asked for is pending then, and as many as may be stay so.

@@ -20,7 +20,7 @@ import pytest
 from s3pull.cli.app import main
 from s3pull.events import Action, ObjectEvent
 from s3pull.objects import RemoteObject
-from s3pull.pull import mate, spare, transfer
+from s3pull.pull import large, mate, spare, transfer
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Item
 from s3pull.pull.spare import Spare
@@ -50,13 +50,13 @@ def mates(monkeypatch):
 
     def noted(self):
         with starting:
-            started = consider(self)
-            if started:
+            before = self._process
+            consider(self)
+            if before is None and self._process is not None:
                 found.append(self)
                 until = time.monotonic() + 60
                 while not self._ready and not self._gone and time.monotonic() < until:
                     time.sleep(0.01)
-            return started
 
     monkeypatch.setattr(mate.Mate, "consider", noted)
     return found
@@ -361,7 +361,8 @@ def children(pid):
     return found
 
 
-def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, mates, capfd):
+@pytest.mark.parametrize(("count", "size"), [(12, 700_000), (6, 40_000_000)])
+def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, mates, capfd, count, size):
     aws = fake_aws_tls
     env = aws.env(aws.user("111111111111", "ana"))
     for name, value in env.items():
@@ -369,14 +370,23 @@ def test_large_objects_over_tls_are_shared(fake_aws_tls, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(mate.Mate, "_pays", lambda _: True)
     monkeypatch.setattr(transfer, "cores", lambda: 2)
+    begun = []
+    begin = large.LargeObject.begin
+
+    def watched(self, worker):
+        begun.append(len(self._puller.open_objects) - self._puller.crew.threads)
+        begin(self, worker)
+
+    monkeypatch.setattr(large.LargeObject, "begin", watched)
     aws.bucket("data", owner="111111111111")
-    bodies = {f"{number}": os.urandom(700_000 + number) for number in range(12)}
+    bodies = {f"{number}": os.urandom(size + number) for number in range(count)}
     for name, content in bodies.items():
         aws.put("data", f"in/{name}", content)
     code, told = run(capfd, "get", "s3://data/in/", "m/")
-    assert (code, told[-1]["downloaded"]) == (0, 12)
+    assert (code, told[-1]["downloaded"]) == (0, count)
     assert {path.name: path.read_bytes() for path in Path("m").iterdir()} == bodies
-    assert 0 < mates[0]._lent < 12
+    assert 0 < mates[0]._lent < count
+    assert max(begun) <= 1  # what was begun goes on before more is begun
     assert told[-1]["received"] == sum(map(len, bodies.values()))
 
 
@@ -446,7 +456,7 @@ def test_it_gets_no_more_than_is_left_here():
 
 
 @pytest.mark.parametrize(
-    ("mib", "left", "out"),
+    ("mib", "total", "out"),
     [
         ([256] * 8, 2048, 4),
         ([256] * 16, 4096, 4),  # more are asked for when these are done
@@ -457,42 +467,87 @@ def test_it_gets_no_more_than_is_left_here():
         ([16] * 64, 1024, 32),
         ([16] * 8, 128, 4),
         ([256], 256, 1),
+        ([256] * 16, None, 4),  # nobody knows how much there is
+        ([1024] * 8, None, 2),
     ],
 )
-def test_large_ones_are_divided_by_bytes(mib, left, out):
+def test_large_ones_are_divided_by_bytes(mib, total, out):
     """What it has is never more than what this process has left, but for the first, which somebody offered."""
-    second, offers = between_two(left)
-    items = [Item(RemoteObject(str(n), size << 20, "e"), "", str(n)) for n, size in enumerate(mib)]
+    second, offers = between_two(total)
+    items = [large_one(str(n), size) for n, size in enumerate(mib)]
     lent = [item for item in items if second.lend(item, "new", large=True)]
     assert len(lent) == out
-    assert len(offers) == out - (not second._has_room(0))
-    second._advance(mate.Reached(1, 0, 0, [(7, lent[0].path, lent[0].object.size, lent[0].object.size)]))
+    assert len(offers) <= out  # nothing is looked for after what was refused
+    first = lent[0].object.size
+    second._advance(mate.Reached(1, first, first, [(7, lent[0].path, first, first)]))
     assert second._has_room(0)
 
 
 def test_when_it_is_ready_or_has_done_a_large_one_it_is_offered_another():
     second, offers = between_two(8192)
     second._ready = False
-    assert not second.lend(Item(RemoteObject("a", 1 << 30, "e"), "", "a"), "new", large=True)
+    assert not second.lend(large_one("a"), "new", large=True)
     second._hear("ready")
     assert len(offers) == 1
-    assert second.lend(Item(RemoteObject("a", 1 << 30, "e"), "", "a"), "new", large=True)
+    assert second.lend(large_one("a"), "new", large=True)
     assert len(offers) == 2
-    assert second.lend(Item(RemoteObject("b", 1 << 30, "e"), "", "b"), "new", large=True)
+    assert second.lend(large_one("b"), "new", large=True)
     assert second.lend(Item(RemoteObject("c", 1, "e"), "", "c"), "new", large=False)
     assert len(offers) == 2
     second._hear([mate.Done(ObjectEvent(Action.DOWNLOADED, "c", "c"), None)])
     assert len(offers) == 2
     second._hear([mate.Done(ObjectEvent(Action.DOWNLOADED, "a", "a"), None)])
     assert len(offers) == 3
+    second._hear(("b", 0))  # it comes back
+    assert len(offers) == 4
+
+
+def test_a_small_object_is_no_answer_but_nobody_looks_for_a_large_one_forever():
+    second, offers = between_two(8192)
+    second.look_on()
+    assert offers == []  # nothing was asked for
+    second.look_for_large()
+    for _ in range(100):
+        second.look_on()
+    assert len(offers) == 16
+    assert second.lend(large_one("a"), "new", large=True)
+    second.look_on()
+    assert len(offers) == 17
+
+
+def test_no_more_are_begun_for_it_than_there_are_threads():
+    second, offers = between_two(8192)
+    second._puller.open_objects |= {1, 2, 3}
+    second._hear("ready")
+    assert offers == []
+    second._puller.open_objects.pop()
+    second._hear("ready")
+    assert len(offers) == 1
+
+
+def test_connections_are_halved_when_it_gets_the_first_large_one():
+    second, _ = between_two(8192)
+    second._hear("ready")
+    assert second._puller.halved == []
+    assert second.lend(large_one("a"), "new", large=True)
+    assert second._puller.halved == [1]
+
+
+def large_one(name, mib=1024):
+    return Item(RemoteObject(name, mib << 20, "e"), "", name)
 
 
 def between_two(mib):
-    """The second process of a run with so much left, as if it were there, and how often another was asked for."""
-    offers = []
-    crew = SimpleNamespace(begin_another=lambda: offers.append(1))
+    """The second process of a run of so much, as if it were there, and how often another was asked for."""
+    offers, halved = [], []
+    crew = SimpleNamespace(begin_another=lambda: offers.append(1), halve=lambda: halved.append(1), threads=2)
     puller = SimpleNamespace(
-        progress=Progress(total_files=99, total_bytes=mib << 20), crew=crew, report=lambda _: None, wrote=None
+        progress=Progress(total_files=99, total_bytes=mib and mib << 20),
+        crew=crew,
+        open_objects=set(),
+        halved=halved,
+        report=lambda _: None,
+        again=lambda *_: None,
     )
     second = mate.Mate(puller, SimpleNamespace(), 8, lambda _: None)
     second._ready = True

@@ -223,8 +223,6 @@ class Crew:
     def halve(self) -> None:
         """Another process does half of the work from now on, with half of the connections."""
         with self._wake:
-            if self._processes > 1:
-                return
             self._processes = 2
             self._pace.limit = max(1, self._pace.limit // 2)
             if not self._streaming:

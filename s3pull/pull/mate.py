@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: small objects that must be left for a second process to be worth its start (0.15 s of a core); where a spare one was
 #: started already, and only its part is to be made ready
 MANY, SOME = 2500, 500
-#: bytes over TLS that must be left, while this process has a core's work with them
+#: bytes over TLS that must be left, of more than one object
 MUCH = 512 * 1024 * 1024
 #: objects that may wait there
 _WAITING = 256
@@ -161,8 +161,6 @@ class Mate:
                 return
             self._considered = True
         self._start()
-        if self._process is not None and self._are_many:
-            self._puller.crew.halve()
 
     def listed(self) -> None:
         """No more objects will be found: a spare process is ended where nothing can make it pay any more."""
@@ -171,14 +169,10 @@ class Mate:
                 self._spare.close()
 
     def _pays(self) -> bool:
-        if self._are_many:
+        if self._files_left >= (SOME if self._spare else MANY):
             return True
         # a slow line needs no second process; one that is there already costs nothing more
         return self._are_large and (bool(self._spare) or self._puller.crew.busy)
-
-    @property
-    def _are_many(self) -> bool:
-        return self._files_left >= (SOME if self._spare else MANY)
 
     @property
     def _are_large(self) -> bool:
@@ -231,12 +225,14 @@ class Mate:
             if large:
                 self._large[item.path] = item.object.size
             self._lent += 1
+            first = self._lent == 1
             self._unsent.append(lent)
-            if len(self._unsent) < _AT_ONCE and not large:
-                return True
-        self.flush()
-        if large:
+            due = large or len(self._unsent) >= _AT_ONCE
+        if first:
             self._puller.crew.halve()
+        if due:
+            self.flush()
+        if large:
             self.look_for_large()
         return True
 

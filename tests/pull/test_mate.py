@@ -24,6 +24,7 @@ from s3pull.pull import large, mate, spare, transfer
 from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Item
 from s3pull.pull.spare import Spare
+from s3pull.pull.transfer import MOST_CONNECTIONS
 from tests.fakes import at
 from tests.fakes.faults import drip, expire_tokens, flip_bit, reset_after, status
 from tests.mirrors import Mirrored, lines, summary
@@ -97,6 +98,7 @@ def test_both_take_their_part(mirrored, mates, capfd):
     assert mirrored.files() == whole(mirrored)
     (second,) = mates
     assert 20 < second._lent < COUNT
+    assert second._puller.crew.limit == MOST_CONNECTIONS // 2
     assert Counter(line["event"] for line in told)["object"] == COUNT
     assert len({line["path"] for line in told if line["event"] == "object"}) == COUNT
     last = told[-1]
@@ -127,6 +129,7 @@ def test_one_that_was_started_ahead_is_taken_where_there_is_much(mirrored, mates
     (second,), (process,) = mates, spares
     assert second._process is process
     assert second._lent > 20
+    assert second._puller.crew.limit == MOST_CONNECTIONS // 2  # the other half is there
     assert process.returncode == 0
 
 
@@ -440,7 +443,8 @@ class Ahead:
 
 def test_it_gets_no_more_than_is_left_here():
     progress = Progress(total_files=20)
-    second = mate.Mate(SimpleNamespace(progress=progress), SimpleNamespace(), 8, lambda _: None)
+    crew = SimpleNamespace(halve=lambda: None)
+    second = mate.Mate(SimpleNamespace(progress=progress, crew=crew), SimpleNamespace(), 8, lambda _: None)
     second._ready = True
     items = (Item(RemoteObject(str(number), 1, "e"), "", str(number)) for number in count())
     assert [second.lend(next(items), "new", large=False) for _ in range(12)] == [True] * 10 + [False] * 2
@@ -530,6 +534,15 @@ def test_connections_are_halved_when_it_gets_the_first_large_one():
     second._hear("ready")
     assert second._puller.halved == []
     assert second.lend(large_one("a"), "new", large=True)
+    assert second._puller.halved == [1]
+
+
+def test_connections_are_halved_when_it_gets_a_small_one_first():
+    second, _ = between_two(8192)
+    assert second.lend(Item(RemoteObject("a", 1, "e"), "", "a"), "new", large=False)
+    assert second._puller.halved == [1]
+    assert second.lend(Item(RemoteObject("b", 1, "e"), "", "b"), "new", large=False)
+    assert second.lend(large_one("c"), "new", large=True)
     assert second._puller.halved == [1]
 
 

@@ -11,11 +11,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
 import s3pull.cli.exits  # noqa: F401  (it defines errors with exit codes of their own)
-from s3pull.cli.app import COMMANDS, app
+from s3pull.cli.app import COMMANDS
 from s3pull.cli.exits import SIGPIPE_EXIT
+from s3pull.cli.root import root
 from s3pull.errors import S3pullError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ PAGES = [
     "bench/README.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
 ]
-CLI = get_command(app)
+CLI = root()
 
 
 def blocks(text: str) -> list[list[str]]:

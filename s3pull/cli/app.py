@@ -1,24 +1,19 @@
 """The command line as a whole: which commands there are, what stands before them, and `main`.
 
-To add a command: write a module with `app = new_app()` and functions under `@command(app)` (see `command`), and add
-its line to COMMANDS. A module is imported when its command runs, and for nothing else: `s3pull --help` loads none.
+To add a command: write a module with `app = App()` and functions under `@command(app)` (see `command`), and add its
+line to COMMANDS. A module is imported when its command runs, and for nothing else: `s3pull --help` loads none.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import typer
-from typer.main import get_command
-
-from s3pull import __version__
-from s3pull.cli.command import Group, flat, new_app
+from s3pull.cli import plain
+from s3pull.cli.command import App, Said
 from s3pull.cli.exits import guard
-from s3pull.cli.options import Globals
 
 
 class Entry(NamedTuple):
@@ -28,6 +23,16 @@ class Entry(NamedTuple):
     module: str
     panel: str
     line: str
+
+    @classmethod
+    def called(cls, name: str) -> Entry | None:
+        """The command of this name."""
+        return next((entry for entry in COMMANDS if entry.name == name), None)
+
+    def app(self) -> App:
+        """What its module has; imports it."""
+        found: App = importlib.import_module(f"s3pull.cli.{self.module}").app
+        return found
 
 
 _PULL, _KNOW, _OTHER = "Download", "Sources and access", "Other"
@@ -51,57 +56,6 @@ COMMANDS = (
 )
 
 
-class Root(Group):
-    """The commands of COMMANDS, each imported when it is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        return [entry.name for entry in COMMANDS]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        entry = next((entry for entry in COMMANDS if entry.name == cmd_name), None)
-        if entry is None:
-            return None
-        found: Any = get_command(importlib.import_module(f"s3pull.cli.{entry.module}").app)
-        if isinstance(found, Group) and found.name != cmd_name:
-            return found.get_command(ctx, cmd_name)
-        return found
-
-    def summaries(self, ctx: Any) -> Iterable[tuple[str, str, str]]:  # noqa: ARG002
-        return [(entry.panel, entry.name, entry.line) for entry in COMMANDS]
-
-
-def root(
-    ctx: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Configuration file [env: S3PULL_CONFIG]."),
-        Path,
-    ] = None,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
-    version: Annotated[bool, typer.Option("--version", help="Print the version; with -v what it runs on.")] = False,
-) -> None:
-    """Download from S3 buckets that belong to somebody else.
-
-    The data owner gives you a role (and often an external ID); s3pull assumes it, downloads, resumes what was cut off
-    and checks every byte. It never writes to S3.
-
-    \b
-      s3pull share import acme.toml     what the data owner sent you
-      s3pull ls acme:                   what is there
-      s3pull get acme:2026/             download it; run it again to go on
-    """
-    if version:
-        from s3pull.cli.about import about
-
-        sys.stdout.write(about(config) if verbose else f"s3pull {__version__}\n")
-        raise typer.Exit
-    ctx.obj = Globals(config=config, verbose=verbose or 0)
-
-
-app = new_app(cls=Root)
-app.callback(cls=Root)(flat(root))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code, prints all there is to say. Arguments are never expanded here:
     on Windows, too, globs are ours."""
@@ -110,7 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: list[str]) -> int | None:
-    command: Any = get_command(app)
-    with command.make_context("s3pull", args) as ctx:
-        result: int | None = command.invoke(ctx)
-        return result
+    entry = Entry.called(args[0]) if args else None
+    found = entry.app().find(args) if entry is not None else None
+    given = plain.read(*found) if found is not None else None
+    if found is not None and given is not None:
+        return found[0].call(given.values, Said(order=given.order))
+    from s3pull.cli.root import run
+
+    return run(args)

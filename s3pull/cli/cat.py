@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import typer
-
-from s3pull.cli.command import command, new_app
+from s3pull.cli.command import App, Option, command
 from s3pull.cli.options import AccessChoice, OutputChoice, Source
 
-app = new_app()
+app = App()
 
 
 def byte_range(text: str) -> tuple[int | None, int | None]:
@@ -26,12 +24,12 @@ def cat(
     source: Source,
     span: Annotated[
         tuple[int | None, int | None] | None,
-        typer.Option("--range", metavar="A-B", help="These bytes only, counted from 0, B included (not verified)."),
+        Option("--range", metavar="A-B", help="These bytes only, counted from 0, B included (not verified)."),
         byte_range,
     ] = None,
-    version_id: Annotated[str | None, typer.Option("--version-id", metavar="ID", help="This version.")] = None,
+    version_id: Annotated[str | None, Option("--version-id", metavar="ID", help="This version.")] = None,
     require_checksum: Annotated[
-        bool, typer.Option("--require-checksum", help="Exit 6 where the bytes cannot be proven right.")
+        bool, Option("--require-checksum", help="Exit 6 where the bytes cannot be proven right.")
     ] = False,
     *,
     access: AccessChoice,

@@ -15,9 +15,9 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from s3pull.cli.app import COMMANDS, app
+from s3pull.cli.app import COMMANDS
+from s3pull.cli.root import root
 
 #: what an argument or an option's value is, by its placeholder, where candidates can be had
 _KINDS = {"SOURCE": "source", "NAME": "share", "DEST": "file", "FILE": "file", "DIR": "file", "LIST": "file"}
@@ -52,8 +52,8 @@ class Node:
 
 def tree() -> list[Node]:
     """All commands, groups before what is in them."""
-    root: Any = get_command(app)
-    return list(_walk(root, typer.Context(root, info_name="s3pull"), ()))
+    command = root()
+    return list(_walk(command, typer.Context(command, info_name="s3pull"), ()))
 
 
 def _walk(command: Any, ctx: Any, path: tuple[str, ...]) -> Iterator[Node]:

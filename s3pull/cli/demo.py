@@ -21,14 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import typer
-
-from s3pull.cli.command import command, new_app
+from s3pull.cli.command import App, Option, command
 from s3pull.cli.emulator import BUCKET, CONSUMER, OWNER, REGION, ROLE_ARN, USER_ARN, Emulator
 from s3pull.errors import S3pullError
 from s3pull.objects import Credentials
 
-app = new_app()
+app = App()
 
 MIB = 1 << 20
 LARGE, LARGE_SIZE = "2026/model.bin", 64 * MIB
@@ -41,7 +39,7 @@ PATIENCE = 30.0
 @command(app)
 def demo(
     serve: Annotated[
-        bool, typer.Option("--serve", help="Keep the two accounts up, and print the lines to paste into a shell.")
+        bool, Option("--serve", help="Keep the two accounts up, and print the lines to paste into a shell.")
     ] = False,
 ) -> int:
     """Show a cross-account download on this machine: assume, pull, kill, resume, verify.

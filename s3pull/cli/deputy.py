@@ -89,7 +89,7 @@ _kept = _Kept()
 def _opened(way: Way, nonce: str, threads: int) -> OpenSource:
     def opened(stack: ExitStack) -> OpenSource:
         rate = max(1.0, way.limit_rate * threads / max(way.slots, threads)) if way.limit_rate is not None else None
-        choice = AccessChoice(_values(way.options), Path(way.config) if way.config is not None else None)
+        choice = AccessChoice(values=_values(way.options), config=Path(way.config) if way.config is not None else None)
         found = stack.enter_context(open_source(choice, way.source, _Silent(), limit_rate=rate))
         _check(way, found)
         return found

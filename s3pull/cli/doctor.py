@@ -7,9 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from s3pull.cli.command import command, new_app
+from s3pull.cli.command import App, Argument, Option, command
 from s3pull.cli.options import AccessChoice, ReportChoice
 from s3pull.errors import UsageError
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from s3pull.access.doctor.report import Report, Snippet, Step
     from s3pull.cli.render import Output
 
-app = new_app()
+app = App()
 
 BROKEN = 10
 _MARKS = {True: "ok", False: "broken", None: "unknown"}
@@ -27,16 +25,14 @@ _MARKS = {True: "ok", False: "broken", None: "unknown"}
 def doctor(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="SOURCE", help="NAME, NAME:path or s3://bucket/path; this machine where none is given."),
+        Argument(metavar="SOURCE", help="NAME, NAME:path or s3://bucket/path; this machine where none is given."),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(
-            "--key", metavar="KEY", help="Look at this object, as after NAME:, and not at one of the listing."
-        ),
+        Option("--key", metavar="KEY", help="Look at this object, as after NAME:, and not at one of the listing."),
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Try what should be denied, too: the owner's logs will show it.")
+        bool, Option("--probe", help="Try what should be denied, too: the owner's logs will show it.")
     ] = False,
     *,
     access: AccessChoice,

@@ -27,8 +27,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NamedTuple
 
-import typer
-
 from s3pull.cli.render import error_lines, json_line, wants_color
 from s3pull.errors import DiskError, S3pullError
 from s3pull.events import Summary, run_error_json
@@ -53,6 +51,14 @@ class Stopped(Interrupted):
     """SIGTERM, as it is reported."""
 
     exit_code = 143
+
+
+class Ended(Exception):
+    """The run is over, and what there is to say was said: by whom reported an error, or showed a help."""
+
+    def __init__(self, exit_code: int = 0) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
 
 
 class Voice(NamedTuple):
@@ -109,7 +115,7 @@ def guard(args: Sequence[str], work: Callable[[], int | None]) -> int:
 def _finished(work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
-    except typer.Exit as done:
+    except Ended as done:
         return done.exit_code
 
 
@@ -135,7 +141,7 @@ def translate(raised: BaseException, *, resumes: bool = False) -> S3pullError | 
     """Any exception as one of ours; None for those that are none of our business (SystemExit)."""
     if isinstance(raised, S3pullError):
         return raised
-    if isinstance(raised, KeyboardInterrupt | typer.Abort):
+    if isinstance(raised, KeyboardInterrupt):
         kind = Stopped if isinstance(raised, Terminated) else Interrupted
         return kind("stopped", hint="the same command goes on from here" if resumes else None)
     if isinstance(raised, OSError) and raised.errno in _FULL:

@@ -8,9 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Choice, Option, command
 from s3pull.cli.options import AccessChoice, Dest, FilterChoice, OutputChoice, Source, TransferChoice
 from s3pull.errors import DiskError, NothingThere, UsageError
 
@@ -21,25 +19,23 @@ if TYPE_CHECKING:
     from s3pull.pull.source import Dest as ParsedDest
     from s3pull.pull.spare import Spare
 
-app = new_app()
+app = App()
 
 
 class GetChoice(Choice):
     """What `get` alone is asked."""
 
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")] = False
+    dry_run: Annotated[bool, Option("-n", "--dry-run", help="Say what would be done, and do nothing.")] = False
     from_file: Annotated[
         str | None,
-        typer.Option(
-            "--from-file", metavar="LIST", help="Keys below SOURCE, one a line, or ls --json lines; - is stdin."
-        ),
+        Option("--from-file", metavar="LIST", help="Keys below SOURCE, one a line, or ls --json lines; - is stdin."),
     ] = None
     version_id: Annotated[
         str | None,
-        typer.Option("--version-id", metavar="ID", help="This version of one object (needs s3:GetObjectVersion)."),
+        Option("--version-id", metavar="ID", help="This version of one object (needs s3:GetObjectVersion)."),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that were changed here, too.")] = False
-    no_clobber: Annotated[bool, typer.Option("--no-clobber", help="Leave every file alone that is there.")] = False
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace files that were changed here, too.")] = False
+    no_clobber: Annotated[bool, Option("--no-clobber", help="Leave every file alone that is there.")] = False
 
     def check(self) -> None:
         """Raises UsageError where options contradict each other."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-import typer
-
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Choice, Option, command
 from s3pull.cli.options import AccessChoice, FilterChoice, QuietChoice, Source
 
-app = new_app()
+app = App()
 
 
 def _moment(text: str) -> float:
@@ -24,7 +22,7 @@ class LockChoice(Choice):
 
     as_of: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--as-of", metavar="TIME", help="As it was then (2026-07-01T12:00Z; needs a versioned bucket)."
         ),
         _moment,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from s3pull.cli.command import command, new_app
+from s3pull.cli.command import App, Option, command
 from s3pull.cli.options import AccessChoice, OptionalSource, ReportChoice
 from s3pull.cli.render import Output, printable
 
@@ -15,15 +13,15 @@ if TYPE_CHECKING:
     from s3pull.objects import JSON
     from s3pull.pull.ls import Entry
 
-app = new_app()
+app = App()
 
 
 @command(app)
 def ls(
     source: OptionalSource = None,
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="All below, not one level.")] = False,
-    long: Annotated[bool, typer.Option("-l", "--long", help="Size, time and storage class, too.")] = False,
-    summarize: Annotated[bool, typer.Option("--summarize", help="Count objects and bytes at the end.")] = False,
+    recursive: Annotated[bool, Option("-r", "--recursive", help="All below, not one level.")] = False,
+    long: Annotated[bool, Option("-l", "--long", help="Size, time and storage class, too.")] = False,
+    summarize: Annotated[bool, Option("--summarize", help="Count objects and bytes at the end.")] = False,
     *,
     access: AccessChoice,
     output: ReportChoice,

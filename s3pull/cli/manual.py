@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.main import get_command
 
 from s3pull.access.options import ACCESS_OPTIONS, ADVANCED, MAIN
-from s3pull.cli.app import app
-from s3pull.cli.command import option_names, placeholder, usage_line
 from s3pull.cli.completions import tree
 from s3pull.cli.options import FILTERS, OUTPUT, TRANSFER, TRANSFER_ADVANCED
+from s3pull.cli.parser import option_names, placeholder, usage_line
+from s3pull.cli.root import root
 
 #: panels whose options mean the same wherever they are: they are explained once
 _SHARED = (MAIN, FILTERS, TRANSFER, OUTPUT, TRANSFER_ADVANCED, ADVANCED)
@@ -66,9 +65,9 @@ def page() -> str:
         *_section("NAME", [r"s3pull \- download from S3 buckets that belong to somebody else"]),
         *_section("SYNOPSIS", [r"\fBs3pull\fR [\fIOPTIONS\fR] \fICOMMAND\fR ..."]),
     ]
-    root: Any = get_command(app)
+    whole = root()
     for node in tree():
-        command, context = _find(root, node.path)
+        command, context = _find(whole, node.path)
         if not node.path:
             lines += _section("DESCRIPTION", list(_text(command.help)))
             lines += _section("OPTIONS", list(_options(command, context)))
@@ -78,7 +77,7 @@ def page() -> str:
         else:
             lines += [f".SS {_plain(' '.join(('s3pull', *node.path)))}", _plain(usage_line(command, context))]
             lines += [".PP", *_text(command.help), *_options(command, context)]
-    lines += _section("OPTIONS OF MANY COMMANDS", list(_shared(root)))
+    lines += _section("OPTIONS OF MANY COMMANDS", list(_shared(whole)))
     lines += _section("EXIT STATUS", _table(EXITS))
     variables = {f"S3PULL_{row.name.upper()}": f"As {row.flag}." for row in ACCESS_OPTIONS}
     lines += _section("ENVIRONMENT", _table({**variables, **_VARIABLES}))
@@ -87,8 +86,8 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _find(root: Any, path: tuple[str, ...]) -> tuple[Any, Any]:
-    command, context = root, typer.Context(root, info_name="s3pull")
+def _find(whole: Any, path: tuple[str, ...]) -> tuple[Any, Any]:
+    command, context = whole, typer.Context(whole, info_name="s3pull")
     for name in path:
         command = command.get_command(context, name)
         context = typer.Context(command, info_name=name, parent=context)
@@ -138,11 +137,11 @@ def _options(command: Any, context: Any) -> Iterator[str]:
             yield from _row(param)
 
 
-def _shared(root: Any) -> Iterator[str]:
+def _shared(whole: Any) -> Iterator[str]:
     """Each option of a shared panel once, as the first command has it that takes it."""
     rows: dict[str, dict[str, Any]] = {panel: {} for panel in _SHARED}
     for node in tree():
-        for panel, params in _panels(*_find(root, node.path)).items():
+        for panel, params in _panels(*_find(whole, node.path)).items():
             for param in params if panel in rows else ():
                 rows[panel].setdefault(_first_name(param), param)
     for panel, found in rows.items():

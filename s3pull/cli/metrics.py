@@ -17,8 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from s3pull import __version__
 from s3pull.errors import DiskError, UsageError
 from s3pull.events import Summary
@@ -60,9 +58,9 @@ def metered(file: str | None, source: str, dest: Path, out: Output) -> Iterator[
 
 
 def _exit_of(raised: BaseException) -> int:
-    from s3pull.cli.exits import SIGPIPE_EXIT, translate
+    from s3pull.cli.exits import SIGPIPE_EXIT, Ended, translate
 
-    if isinstance(raised, typer.Exit):
+    if isinstance(raised, Ended):
         return int(raised.exit_code)
     if isinstance(raised, BrokenPipeError):
         return SIGPIPE_EXIT

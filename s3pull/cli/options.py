@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Self
 
-import typer
-
-from s3pull.cli.command import ORDER, Choice, Parameter
+from s3pull.cli.command import Argument, Choice, Option, Parameter, Said
 
 TRANSFER = "Transfer"
 TRANSFER_ADVANCED = f"{TRANSFER}, advanced"
@@ -80,33 +78,19 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 # --- arguments --------------------------------------------------------------------------------------------
 
-Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="NAME, NAME:path, NAME:2026/*.parquet, or s3://bucket/path.")
-]
+Source = Annotated[str, Argument(metavar="SOURCE", help="NAME, NAME:path, NAME:2026/*.parquet, or s3://bucket/path.")]
 OptionalSource = Annotated[
     str | None,
-    typer.Argument(metavar="SOURCE", help="NAME, NAME:path or s3://bucket/path; the shares where none is given."),
+    Argument(metavar="SOURCE", help="NAME, NAME:path or s3://bucket/path; the shares where none is given."),
 ]
 Dest = Annotated[
     str | None,
-    typer.Argument(metavar="DEST", help="A folder, a file name, or - for stdout; the name of the source if not given."),
+    Argument(metavar="DEST", help="A folder, a file name, or - for stdout; the name of the source if not given."),
 ]
-ShareName = Annotated[str, typer.Argument(metavar="NAME", help="The name of a share.")]
+ShareName = Annotated[str, Argument(metavar="NAME", help="The name of a share.")]
 
 
 # --- records ----------------------------------------------------------------------------------------------
-
-
-class Globals(NamedTuple):
-    """What was said before the command's name."""
-
-    config: Path | None = None
-    verbose: int = 0
-
-
-def said_globally(ctx: Any) -> Globals:
-    found = ctx.find_object(Globals)
-    return found if isinstance(found, Globals) else Globals()
 
 
 class ConfigChoice(Choice):
@@ -114,21 +98,19 @@ class ConfigChoice(Choice):
 
     config: Annotated[
         Path | None,
-        typer.Option(
-            "--config", metavar="FILE", help="Configuration file [env: S3PULL_CONFIG].", rich_help_panel="Options"
-        ),
+        Option("--config", metavar="FILE", help="Configuration file [env: S3PULL_CONFIG].", panel="Options"),
         Path,
     ] = None
 
     @classmethod
-    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
-        return cls(config=values["config"] or said_globally(ctx).config)
+    def collect(cls, values: Mapping[str, Any], said: Said) -> Self:
+        return cls(config=values["config"] or said.config)
 
 
 class AccessChoice(Choice):
     """How to get at a source: what was given as options, by name of `ACCESS_OPTIONS`; the rest is found later."""
 
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, object] = MappingProxyType({})
     config: Path | None = None
 
     @classmethod
@@ -136,9 +118,9 @@ class AccessChoice(Choice):
         return [*_access_parameters(), *ConfigChoice.parameters()]
 
     @classmethod
-    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
+    def collect(cls, values: Mapping[str, Any], said: Said) -> Self:
         given = {name: value for name, value in values.items() if name != "config" and value not in (None, ())}
-        return cls(values=given, config=values["config"] or said_globally(ctx).config)
+        return cls(values=given, config=values["config"] or said.config)
 
 
 class TransferChoice(Choice):
@@ -146,53 +128,53 @@ class TransferChoice(Choice):
 
     jobs: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--jobs", metavar="N", help="Connections at most; found by measuring if not given.",
-            rich_help_panel=TRANSFER,
+            panel=TRANSFER,
         ),
         number(1, 1024),
     ] = None  # fmt: skip
     limit_rate: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--limit-rate", metavar="RATE", help="Bytes a second, all connections together: 50M, 1.5MiB.",
-            rich_help_panel=TRANSFER,
+            panel=TRANSFER,
         ),
         rate,
     ] = None  # fmt: skip
     require_checksum: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--require-checksum", help="Refuse objects whose bytes cannot be proven right (exit 6).",
-            rich_help_panel=TRANSFER,
+            panel=TRANSFER,
         ),
     ] = False  # fmt: skip
     checksums: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--checksums", metavar="FILE",
             help="Hold every file to this SHA256SUMS, a key below SOURCE or ./FILE here (exit 6).",
-            rich_help_panel=TRANSFER,
+            panel=TRANSFER,
         ),
     ] = None  # fmt: skip
     encode_names: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--encode-names", help="Percent-encode what a file name here cannot hold, instead of refusing it.",
-            rich_help_panel=TRANSFER_ADVANCED,
+            panel=TRANSFER_ADVANCED,
         ),
     ] = False  # fmt: skip
     fail_fast: Annotated[
         bool,
-        typer.Option(
-            "--fail-fast", help="Stop at the first object that fails.", rich_help_panel=TRANSFER_ADVANCED
+        Option(
+            "--fail-fast", help="Stop at the first object that fails.", panel=TRANSFER_ADVANCED
         ),
     ] = False  # fmt: skip
     durable: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--durable/--no-durable", help="Sync files to the disk before they get their names (default: yes).",
-            rich_help_panel=TRANSFER_ADVANCED,
+            panel=TRANSFER_ADVANCED,
         ),
     ] = True  # fmt: skip
 
@@ -213,40 +195,34 @@ class FilterChoice(Choice):
         ]
 
     @classmethod
-    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
+    def collect(cls, values: Mapping[str, Any], said: Said) -> Self:
         waiting = {name: iter(values[name]) for name in ("include", "exclude")}
-        order = [name for name in ctx.meta.get(ORDER, ()) if name in waiting]
-        return cls(tuple((name == "include", next(waiting[name])) for name in order))
+        order = [name for name in said.order if name in waiting]
+        return cls(rules=tuple((name == "include", next(waiting[name])) for name in order))
 
 
 def _filter_option(name: str, text: str) -> Any:
-    return typer.Option(f"--{name}", metavar="PATTERN", help=text, rich_help_panel=FILTERS)
+    return Option(f"--{name}", metavar="PATTERN", help=text, panel=FILTERS)
 
 
 class ReportChoice(Choice):
     """What a command that prints a report says, and how."""
 
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout, one object a line.", rich_help_panel=OUTPUT)] = (
-        False
-    )
+    json: Annotated[bool, Option("--json", help="JSON on stdout, one object a line.", panel=OUTPUT)] = False
     verbose: Annotated[
         int,
-        typer.Option(
-            "-v", "--verbose", count=True, help="Say more: notes, skipped objects, request IDs.", rich_help_panel=OUTPUT
-        ),
+        Option("-v", "--verbose", count=True, help="Say more: notes, skipped objects, request IDs.", panel=OUTPUT),
     ] = 0
 
     @classmethod
-    def collect(cls, values: Mapping[str, Any], ctx: Any) -> Self:
-        return cls(**{**values, "verbose": (values["verbose"] or 0) + said_globally(ctx).verbose})
+    def collect(cls, values: Mapping[str, Any], said: Said) -> Self:
+        return cls(**{**values, "verbose": (values["verbose"] or 0) + said.verbose})
 
 
 class QuietChoice(ReportChoice):
     """The same of a command that may be told to say nothing else."""
 
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.", rich_help_panel=OUTPUT)
-    ] = False
+    quiet: Annotated[bool, Option("-q", "--quiet", help="Say nothing unless something fails.", panel=OUTPUT)] = False
 
 
 class OutputChoice(QuietChoice):
@@ -254,14 +230,12 @@ class OutputChoice(QuietChoice):
 
     progress: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--progress/--no-progress", help="Bars on a terminal (default), a line every 30 s elsewhere.",
-            rich_help_panel=OUTPUT,
+            panel=OUTPUT,
         ),
     ] = None  # fmt: skip
-    no_color: Annotated[
-        bool, typer.Option("--no-color", help="No colours [env: NO_COLOR].", rich_help_panel=OUTPUT)
-    ] = False
+    no_color: Annotated[bool, Option("--no-color", help="No colours [env: NO_COLOR].", panel=OUTPUT)] = False
 
 
 def _access_parameters() -> list[Parameter]:
@@ -272,11 +246,11 @@ def _access_parameters() -> list[Parameter]:
     return [
         Parameter(
             row.name,
-            typer.Option(
+            Option(
                 f"{row.flag}/{row.off}" if row.off else row.flag,
                 metavar=row.metavar,
                 help=row.help,
-                rich_help_panel=row.panel,
+                panel=row.panel,
             ),
             kinds.get(row.kind, str),
             None,

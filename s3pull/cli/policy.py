@@ -14,10 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from s3pull.cli import handed
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Argument, Choice, Option, command
 from s3pull.cli.options import ConfigChoice, ReportChoice, one_of
 from s3pull.errors import UsageError
 
@@ -36,109 +34,109 @@ _GIVE = "give a file with a policy in JSON, or - for what comes through a pipe"
 #: what can be a share; after --check anything else is one more file
 _SHARE = re.compile(r"[a-z0-9_-]{2,}:?", re.ASCII)
 
-app = new_app()
+app = App()
 
 
 class GrantChoice(Choice):
     """The options that say what is granted, and to whom; what is not given comes from the shares."""
 
     bucket: Annotated[
-        str | None, typer.Option("--bucket", metavar="NAME", help="The bucket, where no share is named.",
-                                 rich_help_panel=WHAT)
+        str | None, Option("--bucket", metavar="NAME", help="The bucket, where no share is named.",
+                                 panel=WHAT)
     ] = None  # fmt: skip
     access_point: Annotated[
-        str | None, typer.Option("--access-point", metavar="ARN", help="The access point, instead of --bucket.",
-                                 rich_help_panel=WHAT)
+        str | None, Option("--access-point", metavar="ARN", help="The access point, instead of --bucket.",
+                                 panel=WHAT)
     ] = None  # fmt: skip
     prefix: Annotated[
-        str | None, typer.Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.",
-                                 rich_help_panel=WHAT)
+        str | None, Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.",
+                                 panel=WHAT)
     ] = None  # fmt: skip
     role_arn: Annotated[
-        str | None, typer.Option("--role-arn", metavar="ARN", help="The owner's role; it need not exist yet.",
-                                 rich_help_panel=WHAT)
+        str | None, Option("--role-arn", metavar="ARN", help="The owner's role; it need not exist yet.",
+                                 panel=WHAT)
     ] = None  # fmt: skip
     direct: Annotated[
-        bool, typer.Option("--direct", help="No role: the bucket policy lets the consumer read.", rich_help_panel=WHAT)
+        bool, Option("--direct", help="No role: the bucket policy lets the consumer read.", panel=WHAT)
     ] = False
     kms_key: Annotated[
-        tuple[str, ...], typer.Option("--kms-key", metavar="ARN", help="Customer key of the objects. Repeatable.",
-                                      rich_help_panel=WHAT)
+        tuple[str, ...], Option("--kms-key", metavar="ARN", help="Customer key of the objects. Repeatable.",
+                                      panel=WHAT)
     ] = ()  # fmt: skip
     versions: Annotated[
-        bool, typer.Option("--versions", help="Old versions, too (for --version-id, lock --as-of).",
-                           rich_help_panel=WHAT)
+        bool, Option("--versions", help="Old versions, too (for --version-id, lock --as-of).",
+                           panel=WHAT)
     ] = False  # fmt: skip
     region: Annotated[
-        str | None, typer.Option("--region", metavar="REGION", help="The bucket's region; directory buckets need it.",
-                                 rich_help_panel=WHAT)
+        str | None, Option("--region", metavar="REGION", help="The bucket's region; directory buckets need it.",
+                                 panel=WHAT)
     ] = None  # fmt: skip
     bucket_owner: Annotated[
-        str | None, typer.Option("--bucket-owner", metavar="ID", help="The bucket's account. Default: the role's.",
-                                 rich_help_panel=WHAT)
+        str | None, Option("--bucket-owner", metavar="ID", help="The bucket's account. Default: the role's.",
+                                 panel=WHAT)
     ] = None  # fmt: skip
     consumer_role: Annotated[
-        str | None, typer.Option("--consumer-role", metavar="ARN", help="Who is trusted: the ARN that the consumer's "
-                                 "s3pull status prints.", rich_help_panel=WHO)
+        str | None, Option("--consumer-role", metavar="ARN", help="Who is trusted: the ARN that the consumer's "
+                                 "s3pull status prints.", panel=WHO)
     ] = None  # fmt: skip
     external_id: Annotated[
-        tuple[str, ...], typer.Option("--external-id", metavar="ID", help="The external ID, instead of the share's. "
-                                      "Twice while it is rotated.", rich_help_panel=WHO)
+        tuple[str, ...], Option("--external-id", metavar="ID", help="The external ID, instead of the share's. "
+                                      "Twice while it is rotated.", panel=WHO)
     ] = ()  # fmt: skip
     new_external_id: Annotated[
-        bool, typer.Option("--new-external-id", help="Make one of 160 random bits, accepted beside the others.",
-                           rich_help_panel=WHO)
+        bool, Option("--new-external-id", help="Make one of 160 random bits, accepted beside the others.",
+                           panel=WHO)
     ] = False  # fmt: skip
     source_ip: Annotated[
-        tuple[str, ...], typer.Option("--source-ip", metavar="CIDR", help="Only from this public network. Repeatable.",
-                                      rich_help_panel=WHO)
+        tuple[str, ...], Option("--source-ip", metavar="CIDR", help="Only from this public network. Repeatable.",
+                                      panel=WHO)
     ] = ()  # fmt: skip
     source_vpce: Annotated[
-        tuple[str, ...], typer.Option("--source-vpce", metavar="ID", help="Only through this VPC endpoint. Repeatable.",
-                                      rich_help_panel=WHO)
+        tuple[str, ...], Option("--source-vpce", metavar="ID", help="Only through this VPC endpoint. Repeatable.",
+                                      panel=WHO)
     ] = ()  # fmt: skip
     org_id: Annotated[
-        str | None, typer.Option("--org-id", metavar="ID", help="Only from accounts of this AWS Organization.",
-                                 rich_help_panel=WHO)
+        str | None, Option("--org-id", metavar="ID", help="Only from accounts of this AWS Organization.",
+                                 panel=WHO)
     ] = None  # fmt: skip
     mfa_serial: Annotated[
-        str | None, typer.Option("--mfa-serial", metavar="ARN", help="Ask for an MFA code (IAM users alone can).",
-                                 rich_help_panel=WHO)
+        str | None, Option("--mfa-serial", metavar="ARN", help="Ask for an MFA code (IAM users alone can).",
+                                 panel=WHO)
     ] = None  # fmt: skip
     source_identity: Annotated[
-        str | None, typer.Option("--source-identity", metavar="NAME", help="The consumer sets a source identity.",
-                                 rich_help_panel=WHO)
+        str | None, Option("--source-identity", metavar="NAME", help="The consumer sets a source identity.",
+                                 panel=WHO)
     ] = None  # fmt: skip
     session_tag: Annotated[
-        tuple[str, ...], typer.Option("--session-tag", metavar="K=V", help="The consumer sets session tags.",
-                                      rich_help_panel=WHO)
+        tuple[str, ...], Option("--session-tag", metavar="K=V", help="The consumer sets session tags.",
+                                      panel=WHO)
     ] = ()  # fmt: skip
     recreate_safe: Annotated[
-        bool, typer.Option("--recreate-safe", help="Trust the consumer's role also after it was deleted and made "
-                           "again (as IAM Identity Center does).", rich_help_panel=WHO)
+        bool, Option("--recreate-safe", help="Trust the consumer's role also after it was deleted and made "
+                           "again (as IAM Identity Center does).", panel=WHO)
     ] = False  # fmt: skip
     pod_identity: Annotated[
-        bool, typer.Option("--pod-identity", help="The consumer is an EKS pod: its tags come along, and its own role "
-                           "trusts pods.eks.amazonaws.com.", rich_help_panel=WHO)
+        bool, Option("--pod-identity", help="The consumer is an EKS pod: its tags come along, and its own role "
+                           "trusts pods.eks.amazonaws.com.", panel=WHO)
     ] = False  # fmt: skip
 
 
 @command(app)
 def policy(
-    names: Annotated[tuple[str, ...], typer.Argument(metavar="NAME", help="A share; several are one role's.")] = (),
+    names: Annotated[tuple[str, ...], Argument(metavar="NAME", help="A share; several are one role's.")] = (),
     kind: Annotated[
         str,
-        typer.Option("--kind", metavar=_KINDS, help="Which document. Default: all but revoke."),
+        Option("--kind", metavar=_KINDS, help="Which document. Default: all but revoke."),
         one_of(*_KINDS.split("|")),
     ] = "all",
     form: Annotated[
         str,
-        typer.Option("--format", metavar="json|cloudformation|terraform|sql", help="sql: the query of cloudtrail."),
+        Option("--format", metavar="json|cloudformation|terraform|sql", help="sql: the query of cloudtrail."),
         one_of("json", "cloudformation", "terraform", "sql"),
     ] = "json",
     check: Annotated[
         tuple[str, ...],
-        typer.Option(
+        Option(
             "--check", metavar="FILE", help="Say what is missing or too wide in this policy. Repeatable; - is stdin."
         ),
     ] = (),

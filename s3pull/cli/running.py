@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import typer
-
 from s3pull.cli.options import AccessChoice, TransferChoice
 from s3pull.errors import S3pullError
 from s3pull.events import Summary
@@ -86,7 +84,9 @@ def accounted(choice: AccessChoice, source: str, out: Output) -> Iterator[None]:
             )
         out.error(error)
         out.summary(summary)
-        raise typer.Exit(error.exit_code) from None
+        from s3pull.cli.exits import Ended
+
+        raise Ended(error.exit_code) from None
 
 
 def finish(run: Run, out: Output, *, resumes: bool) -> S3pullError | None:

@@ -9,14 +9,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from s3pull.cli import itself, timetable
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Argument, Choice, Option, command
 from s3pull.cli.options import ConfigChoice, FilterChoice, Source, number, one_of, rate, span
 from s3pull.errors import UsageError
 from s3pull.pull.shards import parse_shard
@@ -25,7 +22,7 @@ from s3pull.pull.workers import parse_workers
 if TYPE_CHECKING:
     from s3pull.pull.source import SourceSpec
 
-app = new_app()
+app = App()
 RUN = "Passed on to sync"
 #: what access depends on and neither cron nor systemd will set: what s3pull reads itself, and what botocore does for it
 _AMBIENT = re.compile(
@@ -74,96 +71,80 @@ def _list(text: str) -> str:
 class RunChoice(Choice):
     """What the scheduled sync is told beside source and destination, as text: the options of sync in their order."""
 
-    delete: Annotated[
-        bool, typer.Option("--delete", help="Remove files whose objects are gone.", rich_help_panel=RUN)
-    ] = False
+    delete: Annotated[bool, Option("--delete", help="Remove files whose objects are gone.", panel=RUN)] = False
     max_delete: Annotated[
         str | None,
-        typer.Option("--max-delete", metavar="N|P%", help="Delete no more than this.", rich_help_panel=RUN),
+        Option("--max-delete", metavar="N|P%", help="Delete no more than this.", panel=RUN),
         _as_typed(_limit),
     ] = None
-    publish: Annotated[
-        bool, typer.Option("--publish", help="Whole releases: DEST/current is swapped.", rich_help_panel=RUN)
-    ] = False
+    publish: Annotated[bool, Option("--publish", help="Whole releases: DEST/current is swapped.", panel=RUN)] = False
     keep: Annotated[
         str | None,
-        typer.Option("--keep", metavar="N", help="Releases to keep, at least 2.", rich_help_panel=RUN),
+        Option("--keep", metavar="N", help="Releases to keep, at least 2.", panel=RUN),
         _as_typed(number(2)),
     ] = None
     grace: Annotated[
         str | None,
-        typer.Option(
-            "--grace", metavar="SPAN", help="Keep a release so long after its successor came.", rich_help_panel=RUN
-        ),
+        Option("--grace", metavar="SPAN", help="Keep a release so long after its successor came.", panel=RUN),
         _as_typed(span),
     ] = None
     deadline: Annotated[
         str | None,
-        typer.Option(
-            "--deadline", metavar="SPAN", help="Stop after so long; the next run goes on.", rich_help_panel=RUN
-        ),
+        Option("--deadline", metavar="SPAN", help="Stop after so long; the next run goes on.", panel=RUN),
         _as_typed(span),
     ] = None
     wait: Annotated[
         str | None,
-        typer.Option("--wait", metavar="SPAN", help="Wait so long for another run.", rich_help_panel=RUN),
+        Option("--wait", metavar="SPAN", help="Wait so long for another run.", panel=RUN),
         _as_typed(span),
     ] = None
     locked: Annotated[
         str | None,
-        typer.Option(
-            "--locked", metavar="FILE", help="Pull exactly what this manifest of s3pull lock says.", rich_help_panel=RUN
-        ),
+        Option("--locked", metavar="FILE", help="Pull exactly what this manifest of s3pull lock says.", panel=RUN),
         _file,
     ] = None
     metrics: Annotated[
         str | None,
-        typer.Option(
-            "--metrics", metavar="FILE", help="Write what the run came to for Prometheus.", rich_help_panel=RUN
-        ),
+        Option("--metrics", metavar="FILE", help="Write what the run came to for Prometheus.", panel=RUN),
         _file,
     ] = None
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="Only part I (from 0) of N.", rich_help_panel=RUN),
+        Option("--shard", metavar="I/N", help="Only part I (from 0) of N.", panel=RUN),
         _as_typed(parse_shard),
     ] = None
     dask: Annotated[
         str | None,
-        typer.Option("--dask", metavar="URL", help="Let Dask workers fetch.", rich_help_panel=RUN),
+        Option("--dask", metavar="URL", help="Let Dask workers fetch.", panel=RUN),
         _as_typed(parse_workers),
     ] = None
     jobs: Annotated[
         str | None,
-        typer.Option("--jobs", metavar="N", help="Connections at most.", rich_help_panel=RUN),
+        Option("--jobs", metavar="N", help="Connections at most.", panel=RUN),
         _as_typed(number(1, 1024)),
     ] = None
     limit_rate: Annotated[
         str | None,
-        typer.Option("--limit-rate", metavar="RATE", help="Bytes a second: 50M, 1.5MiB.", rich_help_panel=RUN),
+        Option("--limit-rate", metavar="RATE", help="Bytes a second: 50M, 1.5MiB.", panel=RUN),
         _as_typed(rate),
     ] = None
     require_checksum: Annotated[
         bool,
-        typer.Option("--require-checksum", help="Refuse objects that cannot be proven right.", rich_help_panel=RUN),
+        Option("--require-checksum", help="Refuse objects that cannot be proven right.", panel=RUN),
     ] = False
     checksums: Annotated[
         str | None,
-        typer.Option("--checksums", metavar="FILE", help="Hold every file to this SHA256SUMS.", rich_help_panel=RUN),
+        Option("--checksums", metavar="FILE", help="Hold every file to this SHA256SUMS.", panel=RUN),
         _list,
     ] = None
     encode_names: Annotated[
         bool,
-        typer.Option("--encode-names", help="Percent-encode what a file name cannot hold.", rich_help_panel=RUN),
+        Option("--encode-names", help="Percent-encode what a file name cannot hold.", panel=RUN),
     ] = False
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first object that fails.", rich_help_panel=RUN)
-    ] = False
+    fail_fast: Annotated[bool, Option("--fail-fast", help="Stop at the first object that fails.", panel=RUN)] = False
     durable: Annotated[
         bool,
-        typer.Option(
-            "--durable/--no-durable", help="Sync files to the disk before they get their names.", rich_help_panel=RUN
-        ),
+        Option("--durable/--no-durable", help="Sync files to the disk before they get their names.", panel=RUN),
     ] = True
 
     def words(self) -> list[str]:
@@ -172,9 +153,9 @@ class RunChoice(Choice):
 
         check_options(**{name: getattr(self, name) for name in EXCLUSIVE})
         found: list[str] = []
-        for one in fields(self):
-            value, name = getattr(self, one.name), one.name.replace("_", "-")
-            if value == one.default:
+        for field in self.fields():
+            value, name = getattr(self, field), field.replace("_", "-")
+            if value == getattr(type(self), field):
                 continue
             found += [f"--{name}", value] if isinstance(value, str) else [f"--{name}" if value else f"--no-{name}"]
         return found
@@ -192,13 +173,11 @@ def _filter_words(filters: FilterChoice) -> list[str]:
 @command(app)
 def schedule(
     source: Source,
-    dest: Annotated[str, typer.Argument(metavar="DEST", help="The folder that will mirror it.")],
-    every: Annotated[
-        int, typer.Option("--every", metavar="SPAN", help="How often: 15m, 1h (default), 1d."), _every
-    ] = 60,
+    dest: Annotated[str, Argument(metavar="DEST", help="The folder that will mirror it.")],
+    every: Annotated[int, Option("--every", metavar="SPAN", help="How often: 15m, 1h (default), 1d."), _every] = 60,
     format: Annotated[  # noqa: A002  (the option's name)
         str,
-        typer.Option("--format", metavar="cron|systemd", help="A crontab line (default), or two units."),
+        Option("--format", metavar="cron|systemd", help="A crontab line (default), or two units."),
         one_of("cron", "systemd"),
     ] = "cron",
     *,

@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from s3pull.cli.command import command, new_app
+from s3pull.cli.command import App, Argument, Option, command
 from s3pull.cli.options import AccessChoice, ReportChoice, ShareName, one_of
 from s3pull.errors import CredentialsError, S3pullError, UsageError
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from s3pull.cli.render import Output
     from s3pull.objects import Access, Credentials
 
-app = new_app()
+app = App()
 
 
 # --- login ------------------------------------------------------------------------------------------------
@@ -34,7 +32,7 @@ app = new_app()
 
 @command(app)
 def login(
-    names: Annotated[tuple[str, ...], typer.Argument(metavar="NAME", help="Shares (or s3:// sources).")],
+    names: Annotated[tuple[str, ...], Argument(metavar="NAME", help="Shares (or s3:// sources).")],
     *,
     access: AccessChoice,
     output: ReportChoice,
@@ -107,8 +105,8 @@ def _report_login(name: str, opened: Session, cache: Cache, out: Output) -> None
 
 @command(app)
 def logout(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A share, or s3://bucket.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All sessions.")] = False,
+    name: Annotated[str | None, Argument(metavar="NAME", help="A share, or s3://bucket.")] = None,
+    everything: Annotated[bool, Option("--all", help="All sessions.")] = False,
     *,
     output: ReportChoice,
 ) -> None:
@@ -239,9 +237,7 @@ def credentials(
     name: ShareName,
     form: Annotated[
         str,
-        typer.Option(
-            "--format", metavar="process|env", help="For credential_process in ~/.aws/config, or for a shell."
-        ),
+        Option("--format", metavar="process|env", help="For credential_process in ~/.aws/config, or for a shell."),
         one_of("process", "env"),
     ] = "process",
     *,

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from s3pull.cli import handed
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Argument, Choice, Option, command
 from s3pull.cli.options import AccessChoice, ConfigChoice, ReportChoice, ShareName
 from s3pull.errors import UsageError
 
@@ -27,16 +25,14 @@ class ProfileChoice(Choice):
 
     aws_profile: Annotated[
         str | None,
-        typer.Option("--aws-profile", metavar="PROFILE", help="Make the share from this AWS profile, not from a file."),
+        Option("--aws-profile", metavar="PROFILE", help="Make the share from this AWS profile, not from a file."),
     ] = None
-    bucket: Annotated[
-        str | None, typer.Option("--bucket", metavar="NAME", help="The bucket that the profile reads.")
-    ] = None
+    bucket: Annotated[str | None, Option("--bucket", metavar="NAME", help="The bucket that the profile reads.")] = None
     access_point: Annotated[
-        str | None, typer.Option("--access-point", metavar="ARN", help="Or the access point that it reads.")
+        str | None, Option("--access-point", metavar="ARN", help="Or the access point that it reads.")
     ] = None
     prefix: Annotated[
-        str | None, typer.Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.")
+        str | None, Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.")
     ] = None
 
     def place(self) -> dict[str, object]:
@@ -48,25 +44,23 @@ MASK = "****"
 _LARGEST = 64 * 1024
 _SENT = "give the file that the data owner sent"
 
-app = new_app(name="share", help="Remember sources under a name: NAME:path is then all there is to type.")
+app = App(name="share", help="Remember sources under a name: NAME:path is then all there is to type.")
 
 
 @command(app)
 def add(
     name: ShareName,
     source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="s3://bucket/prefix, or s3:// and an access point's ARN.")
+        str | None, Argument(metavar="SOURCE", help="s3://bucket/prefix, or s3:// and an access point's ARN.")
     ] = None,
-    bucket: Annotated[
-        str | None, typer.Option("--bucket", metavar="NAME", help="The bucket, instead of SOURCE.")
-    ] = None,
+    bucket: Annotated[str | None, Option("--bucket", metavar="NAME", help="The bucket, instead of SOURCE.")] = None,
     access_point: Annotated[
-        str | None, typer.Option("--access-point", metavar="ARN", help="The access point, instead of SOURCE.")
+        str | None, Option("--access-point", metavar="ARN", help="The access point, instead of SOURCE.")
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.")
+        str | None, Option("--prefix", metavar="TEXT", help="What all keys begin with, usually ending in /.")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the share of this name.")] = False,
+    replace: Annotated[bool, Option("--replace", help="Replace the share of this name.")] = False,
     *,
     access: AccessChoice,
 ) -> None:
@@ -109,9 +103,9 @@ def place_named(source: str) -> dict[str, object]:
 
 @command(app, "import")
 def import_(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="What the data owner sent; - is stdin.")] = None,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Call it this.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    file: Annotated[str | None, Argument(metavar="FILE", help="What the data owner sent; - is stdin.")] = None,
+    name: Annotated[str | None, Option("--name", metavar="NAME", help="Call it this.")] = None,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
     *,
     profile: ProfileChoice,
     config: ConfigChoice,
@@ -249,15 +243,13 @@ def export(
     name: ShareName,
     aws_profile: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--aws-profile", metavar="[PROFILE]", help="Print an AWS profile that reads it; called as it is, or this."
         ),
     ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Put the AWS profile into ~/.aws/config (AWS_CONFIG_FILE).")
-    ] = False,
+    write: Annotated[bool, Option("--write", help="Put the AWS profile into ~/.aws/config (AWS_CONFIG_FILE).")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace an AWS profile that s3pull did not write, too.")
+        bool, Option("--replace", help="Replace an AWS profile that s3pull did not write, too.")
     ] = False,
     *,
     config: ConfigChoice,

@@ -6,9 +6,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Argument, Choice, Option, command
 from s3pull.cli.options import (
     AccessChoice,
     FilterChoice,
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from s3pull.pull.opening import OpenSource
     from s3pull.pull.spare import Spare
 
-app = new_app()
+app = App()
 PUBLISH = "Publish"
 FAR = "Several processes or machines"
 
@@ -42,66 +40,66 @@ class SyncChoice(Choice):
     """What `sync` alone is asked."""
 
     delete: Annotated[
-        bool, typer.Option("--delete", help="Remove files whose objects are gone: only those that s3pull fetched.")
+        bool, Option("--delete", help="Remove files whose objects are gone: only those that s3pull fetched.")
     ] = False
     max_delete: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--max-delete", metavar="N|P%", help="Delete no more than this (else exit 14); half if not given."
         ),
     ] = None  # fmt: skip
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")] = False
+    dry_run: Annotated[bool, Option("-n", "--dry-run", help="Say what would be done, and do nothing.")] = False
     locked: Annotated[
         str | None,
-        typer.Option("--locked", metavar="FILE", help="Pull exactly what this manifest of s3pull lock says, or fail."),
+        Option("--locked", metavar="FILE", help="Pull exactly what this manifest of s3pull lock says, or fail."),
     ] = None
     deadline: Annotated[
         float | None,
-        typer.Option("--deadline", metavar="SPAN", help="Stop after so long (30m): exit 13, the next run goes on."),
+        Option("--deadline", metavar="SPAN", help="Stop after so long (30m): exit 13, the next run goes on."),
         span,
     ] = None
     wait: Annotated[
         float,
-        typer.Option("--wait", metavar="SPAN", help="Wait so long for another run that holds DEST; else exit 12."),
+        Option("--wait", metavar="SPAN", help="Wait so long for another run that holds DEST; else exit 12."),
         span,
     ] = 0.0  # fmt: skip
     metrics: Annotated[
         str | None,
-        typer.Option("--metrics", metavar="FILE", help="Write what the run came to for Prometheus (textfile)."),
+        Option("--metrics", metavar="FILE", help="Write what the run came to for Prometheus (textfile)."),
     ] = None
     publish: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--publish", help="Build each state beside the last one and swap DEST/current to it, whole.",
-            rich_help_panel=PUBLISH,
+            panel=PUBLISH,
         ),
     ] = False  # fmt: skip
     keep: Annotated[
         int | None,
-        typer.Option("--keep", metavar="N", help="Releases to keep, at least 2 (default).", rich_help_panel=PUBLISH),
+        Option("--keep", metavar="N", help="Releases to keep, at least 2 (default).", panel=PUBLISH),
         number(2),
     ] = None
     grace: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--grace", metavar="SPAN", help="Keep a release so long after its successor came (default 15m).",
-            rich_help_panel=PUBLISH,
+            panel=PUBLISH,
         ),
         span,
     ] = None  # fmt: skip
     shard: Annotated[
         Shard | None,
-        typer.Option(
+        Option(
             "--shard", metavar="I/N", help="Only part I (from 0) of N; N processes, anywhere, share DEST at once.",
-            rich_help_panel=FAR,
+            panel=FAR,
         ),
         parse_shard,
     ] = None  # fmt: skip
     dask: Annotated[
         Workers | None,
-        typer.Option(
+        Option(
             "--dask", metavar="URL", help="Let Dask workers that share DEST fetch: tcp://host:8786, or local:N.",
-            rich_help_panel=FAR,
+            panel=FAR,
         ),
         parse_workers,
     ] = None  # fmt: skip
@@ -111,7 +109,7 @@ class SyncChoice(Choice):
 def sync(
     source: Source,
     dest: Annotated[
-        str | None, typer.Argument(metavar="DEST", help="The folder that will mirror it; made if it is not there.")
+        str | None, Argument(metavar="DEST", help="The folder that will mirror it; made if it is not there.")
     ] = None,
     *,
     sync: SyncChoice,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from s3pull.cli.command import Choice, command, new_app
+from s3pull.cli.command import App, Argument, Choice, Option, command
 from s3pull.cli.options import AccessChoice, OutputChoice, span
 
 if TYPE_CHECKING:
@@ -15,26 +13,26 @@ if TYPE_CHECKING:
     from s3pull.pull.opening import OpenSource
     from s3pull.pull.verify import Verify, VerifyOrder
 
-app = new_app()
+app = App()
 
 
 class VerifyChoice(Choice):
     """What `verify` is asked."""
 
-    remote: Annotated[
-        bool, typer.Option("--remote", help="Hold the receipts against the source, too: is a sync due?")
-    ] = False
-    repair: Annotated[bool, typer.Option("--repair", help="Fetch again what is broken, and nothing else.")] = False
+    remote: Annotated[bool, Option("--remote", help="Hold the receipts against the source, too: is a sync due?")] = (
+        False
+    )
+    repair: Annotated[bool, Option("--repair", help="Fetch again what is broken, and nothing else.")] = False
     wait: Annotated[
         float,
-        typer.Option("--wait", metavar="SPAN", help="Wait so long for another run that holds DEST; else exit 12."),
+        Option("--wait", metavar="SPAN", help="Wait so long for another run that holds DEST; else exit 12."),
         span,
     ] = 0.0
 
 
 @command(app)
 def verify(
-    dest: Annotated[str, typer.Argument(metavar="DEST", help="A folder that sync mirrors into.")],
+    dest: Annotated[str, Argument(metavar="DEST", help="A folder that sync mirrors into.")],
     *,
     verify: VerifyChoice,
     access: AccessChoice,

@@ -112,6 +112,20 @@ def test_help_loads_nothing_heavy(path):
     assert done.stderr == "0 []\n"
 
 
+@pytest.mark.parametrize(
+    "args", [["get", "nosuch:", "x", "-q"], ["sync", "nosuch:", "x", "--jobs", "4"], ["ls", "nosuch:"]]
+)
+def test_a_line_of_which_nothing_is_to_be_said_needs_no_typer(args, isolated):
+    code = (
+        "import sys; from s3pull.cli.app import main\n"
+        f"code = main({args!r})\n"
+        f"print(code, sorted({(HEAVY | {'typer', 'click'}) - {'platformdirs'}!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "no share" in done.stderr
+    assert done.stdout == "4 []\n"
+
+
 def test_commands_exist_where_the_table_says(run):
     assert [path[0] for path in PATHS if len(path) == 1] == [entry.name for entry in COMMANDS]
     assert {" ".join(path) for path in PATHS} >= {

@@ -11,10 +11,9 @@ import sys
 import time
 
 import pytest
-import typer
 
 from s3pull import errors
-from s3pull.cli.exits import Terminated, guard
+from s3pull.cli.exits import Ended, Terminated, guard
 
 ERRORS = [
     kind
@@ -33,7 +32,7 @@ def raising(error):
 def test_none_is_0_and_a_number_is_itself(capsys):
     assert guard([], lambda: None) == 0
     assert guard([], lambda: 3) == 3
-    assert guard([], raising(typer.Exit(2))) == 2
+    assert guard([], raising(Ended(2))) == 2
     assert capsys.readouterr() == ("", "")
 
 
@@ -57,10 +56,6 @@ def test_ctrl_c_says_how_to_go_on_where_it_goes_on(capsys):
 def test_sigterm_is_143(capsys):
     assert guard(["get", "a:"], raising(Terminated())) == 143
     assert capsys.readouterr().err.startswith("s3pull: stopped\n")
-
-
-def test_a_closed_prompt_is_130(capsys):
-    assert guard(["login", "a"], raising(typer.Abort())) == 130
 
 
 def test_with_json_the_error_and_the_summary_of_a_run_are_lines(capsys):

@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3pull.access.options import ACCESS_OPTIONS
 from s3pull.cli import timetable
 from s3pull.cli.itself import program
+from s3pull.cli.plain import by_name
 from s3pull.cli.schedule import _AMBIENT, _missing
 from s3pull.cli.schedule import app as schedule_app
 from s3pull.cli.sync import app as sync_app
@@ -141,15 +141,13 @@ def test_a_manifest_is_named_from_the_root_on(run, acme, tmp_path):
 
 def test_no_option_of_sync_is_forgotten():
     """But what belongs into the share, what is for people who look on, and what -q is about."""
-    ours, theirs = ({name for one in options for name in (*one.opts, *one.secondary_opts) if name.startswith("--")}
-                    for options in map(parameters, (schedule_app, sync_app)))  # fmt: skip
+    ours, theirs = (
+        {name for name in by_name(command.parameters) if name.startswith("--")}
+        for command in (schedule_app.commands["schedule"], sync_app.commands["sync"])
+    )
     access = {name for option in ACCESS_OPTIONS for name in (option.flag, option.off) if name}
     of_a_run = {"--dry-run", "--json", "--verbose", "--quiet", "--progress", "--no-progress", "--no-color"}
     assert theirs - ours == access | of_a_run
-
-
-def parameters(app):
-    return typer.main.get_command(app).params
 
 
 @pytest.mark.parametrize("given", [[], ["--config"]])

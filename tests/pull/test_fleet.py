@@ -217,7 +217,7 @@ def test_an_errand_has_no_place_for_a_secret():
         "limit_rate", "choices", "root", "slots",
     }  # fmt: skip
     with pytest.raises(UsageError, match="--external-id is not sent through a scheduler"):
-        _check_sent(AccessChoice({"external_id": "9f4c"}))
+        _check_sent(AccessChoice(values={"external_id": "9f4c"}))
 
 
 def of_size(number, size):

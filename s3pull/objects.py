@@ -7,7 +7,7 @@ one keeps its `W/` mark and its quotes, so that it never compares equal to a str
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 FULL_OBJECT = "FULL_OBJECT"
@@ -16,6 +16,12 @@ COMPOSITE = "COMPOSITE"
 #: Storage classes whose objects must be restored by their owner before they can be read.
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+
+def shown(record: Any, *hidden: str) -> str:
+    """`repr` of a record, but for what is `hidden`: secrets."""
+    fields = zip(record._fields, record, strict=True)
+    return f"{type(record).__name__}({', '.join(f'{name}={value!r}' for name, value in fields if name not in hidden)})"
 
 
 class Checksum(NamedTuple):
@@ -82,14 +88,16 @@ class Receipt(NamedTuple):
         return self.path.endswith("/")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Keys that sign requests. `repr` shows neither the secret nor the token. `expires` is None for long-term keys."""
 
     access_key: str
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+    secret_key: str
+    token: str | None = None
     expires: float | None = None
+
+    def __repr__(self) -> str:
+        return shown(self, "secret_key", "token")
 
 
 class CredentialSource(Protocol):
@@ -119,8 +127,7 @@ class Endpoint(NamedTuple):
     algorithm: str = "s3v4"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """All that is needed to reach one source, after options, share, environment and profile were joined.
 
     `bucket` is a bucket name or an access-point ARN. `role_arn` None means own credentials, directly.
@@ -131,7 +138,7 @@ class Access:
     prefix: str = ""
     share: str | None = None
     role_arn: str | None = None
-    external_id: str | None = field(default=None, repr=False)
+    external_id: str | None = None
     profile: str | None = None
     region: str | None = None
     mfa_serial: str | None = None
@@ -149,7 +156,10 @@ class Access:
     cache: str = "auto"
     allow_http: bool = False
     #: where each value came from ('option', 'share', 'environment', 'profile', 'default'), for `-v` and doctor
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    origins: Mapping[str, str] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return shown(self, "external_id")
 
 
 JSON = dict[str, Any]

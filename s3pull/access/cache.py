@@ -18,12 +18,12 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3pull.access import files, keys
 from s3pull.errors import UsageError
+from s3pull.objects import shown
 
 VERSION = 1
 SESSION = "session"
@@ -31,23 +31,25 @@ ENDPOINT = "endpoint"
 
 _LARGEST = 64 * 1024
 _NONCE = 12
-_NAME = re.compile(r"[0-9a-f]{64}")
+_NAME = r"[0-9a-f]{64}"
 _LOCK_PATIENCE = 150.0
 _DAY = 86_400.0
 #: what it comes to where the JSON of an entry is none, or is something else (10**400 is no float)
 _NO_ENTRY = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry, for `status` and `logout`. `value` is None where it cannot be opened: `problem` says why."""
 
     name: str
     kind: str
     expires: float
     sealed: bool
-    value: dict[str, Any] | None = field(default=None, repr=False)
+    value: dict[str, Any] | None = None
     problem: str | None = None
+
+    def __repr__(self) -> str:
+        return shown(self, "value")
 
 
 class Cache:
@@ -200,7 +202,8 @@ class Cache:
 
     def _paths(self) -> list[Path]:
         try:
-            return [path for path in self.directory.iterdir() if _NAME.fullmatch(path.name)] if self.directory else []
+            entries = self.directory.iterdir() if self.directory else ()
+            return [path for path in entries if re.fullmatch(_NAME, path.name)]
         except OSError:
             return []
 
@@ -248,7 +251,7 @@ class Cache:
             for path in list(self.directory.iterdir()):
                 with contextlib.suppress(OSError):
                     age = now - path.lstat().st_mtime
-                    if _NAME.fullmatch(path.name):
+                    if re.fullmatch(_NAME, path.name):
                         stale = _expired(path, now)
                     else:
                         stale = path.suffix in {".lock", ".new"} and age > _DAY

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +18,15 @@ from s3pull.access.options import BY_NAME
 from s3pull.access.profiles import nearest
 from s3pull.access.values import Wrong
 from s3pull.errors import DiskError, NothingThere, UsageError
+from s3pull.objects import shown
 
-_NAME = re.compile(r"[a-z0-9_-]{2,}", re.ASCII)
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
+_NAME = r"(?a)[a-z0-9_-]{2,}"
+_HEADER = r"\s*\[\s*([^\[\]]+?)\s*\]"
 _LOCK_PATIENCE = 10.0
 _FORM = 'a share is [shares.NAME] and below it lines like bucket = "acme-data"'
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A remembered source: where it is, and every access option (None: not said here). Made by `share`."""
 
     name: str
@@ -35,7 +34,7 @@ class Share:
     access_point: str | None = None
     prefix: str | None = None
     role_arn: str | None = None
-    external_id: str | None = field(default=None, repr=False)
+    external_id: str | None = None
     profile: str | None = None
     region: str | None = None
     mfa_serial: str | None = None
@@ -53,6 +52,9 @@ class Share:
     cache: str | None = None
     allow_http: bool | None = None
 
+    def __repr__(self) -> str:
+        return shown(self, "external_id")
+
     def settings(self) -> dict[str, Any]:
         """What is said, in the order of the file: share key to a value that TOML can hold."""
         said = {key: getattr(self, key) for key in SHARE_KEYS}
@@ -67,7 +69,7 @@ _LOCATION: Mapping[str, Callable[[object], Any]] = {
 }
 
 #: every key of a share, in the order in which they are written
-SHARE_KEYS: tuple[str, ...] = tuple(one.name for one in fields(Share) if one.name != "name")
+SHARE_KEYS: tuple[str, ...] = tuple(name for name in Share._fields if name != "name")
 
 
 class Config(NamedTuple):
@@ -110,7 +112,7 @@ def share(name: str, settings: Mapping[str, object], place: Callable[[str], str]
     `place` says where a key stands, for messages. Raises UsageError.
     """
     place = place or (lambda key: f"share {name!r}: {key}" if key else f"share {name!r}")
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         hint = "2 or more characters of a-z, 0-9, _ and -"
         raise UsageError(f"{place('')} has a name that cannot be: {name!r}", hint=hint)
     for key in settings:
@@ -285,7 +287,7 @@ def line_of(text: str, keys: tuple[str, ...]) -> int | None:
     wanted = ".".join(keys)
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
-        header = _HEADER.match(line)
+        header = re.match(_HEADER, line)
         if header:
             table = _plain(header.group(1))
             if table == wanted or table.startswith(wanted + "."):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _WINDOWS = sys.platform == "win32"
-_NEW = re.compile(r"\.(.+)\.[0-9a-f]{12}\.new")
+_NEW = r"\.(.+)\.[0-9a-f]{12}\.new"
 
 
 #: seconds after which a file that was to replace another belongs to nobody any more: writing one takes a moment
@@ -53,7 +53,7 @@ def remove_unfinished(folder: Path, *, before: float = math.inf, of: str | None 
     """
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):
-            name = _NEW.fullmatch(path.name)
+            name = re.fullmatch(_NEW, path.name)
             if name is not None and of in (None, name[1]):
                 with contextlib.suppress(OSError):
                     if path.lstat().st_mtime < before:

@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from s3pull.access import files
+from s3pull.objects import shown
 
 SERVICE = "s3pull"
 ACCOUNT = "session-cache"
@@ -44,13 +44,15 @@ class Backend(Protocol):
     def set_password(self, service: str, username: str, password: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """The key, or the reason why there is none. `backend` names the keyring that answered."""
 
-    value: bytes | None = field(repr=False)
+    value: bytes | None
     backend: str | None = None
     reason: str | None = None
+
+    def __repr__(self) -> str:
+        return shown(self, "value")
 
 
 def fetch(

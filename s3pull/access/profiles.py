@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from s3pull.access import values
 from s3pull.errors import UsageError
@@ -33,15 +34,14 @@ CREDENTIAL_KEYS = (
 _DEFAULT_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
 
-@dataclass(frozen=True)
-class Profiles:
+class Profiles(NamedTuple):
     """All profiles as read. Sections may hold secrets: `repr` shows names only."""
 
-    profiles: Mapping[str, Section] = field(default_factory=dict, repr=False)
+    profiles: Mapping[str, Section] = MappingProxyType({})
     #: the part of `profiles` that stands in the credentials file
-    shared: Mapping[str, Section] = field(default_factory=dict, repr=False)
-    sso_sessions: Mapping[str, Section] = field(default_factory=dict, repr=False)
-    services: Mapping[str, Section] = field(default_factory=dict, repr=False)
+    shared: Mapping[str, Section] = MappingProxyType({})
+    sso_sessions: Mapping[str, Section] = MappingProxyType({})
+    services: Mapping[str, Section] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"Profiles({sorted(self.profiles)})"

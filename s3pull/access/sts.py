@@ -25,9 +25,8 @@ READ_TIMEOUT = 30
 ATTEMPTS = 3
 
 #: what a credential_process that fails may have printed, which botocore quotes
-_SECRETS = re.compile(
-    r"""((?:SecretAccessKey|SessionToken|aws_secret_access_key|aws_session_token)["'\s]*[:=]["'\s]*)[^"'\s,}]+""",
-    re.IGNORECASE,
+_SECRETS = (
+    r"""(?i)((?:SecretAccessKey|SessionToken|aws_secret_access_key|aws_session_token)["'\s]*[:=]["'\s]*)[^"'\s,}]+"""
 )
 _BAD_CREDENTIALS = {
     "ExpiredToken",
@@ -224,7 +223,7 @@ def translate(error: Exception, what: str, profile: str, masked: tuple[str | Non
     if isinstance(error, theirs.ConfigParseError):
         # its text quotes the malformed line, which may be a secret key
         return UsageError(f"{what}: the AWS configuration is malformed", hint="aws configure list")
-    text = _SECRETS.sub(r"\1…", masked_text(str(error).rstrip("."), masked))
+    text = re.sub(_SECRETS, r"\1…", masked_text(str(error).rstrip("."), masked))
     login = "" if profile == "default" else f" --profile {profile}"
     if isinstance(error, theirs.SSOError | theirs.TokenRetrievalError):
         hint = f"aws sso login{login}"

@@ -18,18 +18,18 @@ LONGEST_SESSION = 43_200
 LONGEST_CHAINED_SESSION = 3_600
 
 _UNITS = {"h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?", re.ASCII)
-_ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/([\w+=,.@/-]+)", re.ASCII)
-_SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
-_MFA_SERIAL = re.compile(r"[\w+=/:,.@-]{9,256}", re.ASCII)
-_REGION = re.compile(r"(?![0-9]+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]", re.ASCII)
-_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:([a-z0-9-]*):(\d{12}):accesspoint[/:]([a-zA-Z0-9.-]{1,63})", re.ASCII)
-_TAG_TEXT = re.compile(r"[^\x00-\x1f\x7f]*")
+_DURATION = r"(?a)(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?"
+_ROLE = r"(?a)arn:(aws[a-z-]*):iam::(\d{12}):role/([\w+=,.@/-]+)"
+_SESSION_NAME = r"(?a)[\w+=,.@-]{2,64}"
+_EXTERNAL_ID = r"(?a)[\w+=,.@:/-]{2,1224}"
+_MFA_SERIAL = r"(?a)[\w+=/:,.@-]{9,256}"
+_REGION = r"(?a)(?![0-9]+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_BUCKET = r"(?a)[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]"
+_ACCESS_POINT = r"(?a)arn:aws[a-z-]*:s3:([a-z0-9-]*):(\d{12}):accesspoint[/:]([a-zA-Z0-9.-]{1,63})"
+_TAG_TEXT = r"[^\x00-\x1f\x7f]*"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _CACHES = ("auto", "keyring", "file", "none")
-_LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1|.*\.localhost", re.IGNORECASE)
+_LOOPBACK = r"(?i)localhost|127(?:\.\d{1,3}){3}|::1|.*\.localhost"
 
 
 class Wrong(ValueError):
@@ -70,7 +70,7 @@ def duration(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Wrong("is not a duration", "write seconds or 15m, 1h, 1h30m")
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip().lower())
+        match = re.fullmatch(_DURATION, value.strip().lower())
         if match is None or not any(match.groups()):
             raise Wrong(f"is not a duration: {value!r}", "write seconds or 15m, 1h, 1h30m")
         hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -85,7 +85,7 @@ def duration(value: object) -> int:
 def role_arn(value: object) -> str:
     """The IAM ARN of a role."""
     arn = text(value).strip()
-    if _ROLE.fullmatch(arn) and 20 <= len(arn) <= 2048:
+    if re.fullmatch(_ROLE, arn) and 20 <= len(arn) <= 2048:
         return arn
     hint = "it looks like arn:aws:iam::111122223333:role/NAME"
     if ":assumed-role/" in arn:
@@ -100,7 +100,7 @@ def role_arn(value: object) -> str:
 def external_id(value: object) -> str:
     """What the data owner's trust policy asks for. Never repeated in a message."""
     secret = text(value)
-    if _EXTERNAL_ID.fullmatch(secret):
+    if re.fullmatch(_EXTERNAL_ID, secret):
         return secret
     if secret.strip() != secret:
         raise Wrong("begins or ends with white space", "copy it again: the match is exact")
@@ -112,7 +112,7 @@ def external_id(value: object) -> str:
 def session_name(value: object) -> str:
     """A RoleSessionName, also the form of a SourceIdentity."""
     name = text(value)
-    if _SESSION_NAME.fullmatch(name):
+    if re.fullmatch(_SESSION_NAME, name):
         return name
     raise Wrong(f"is not what STS takes: {name!r}", "2 to 64 letters, digits and +=,.@-_")
 
@@ -120,7 +120,7 @@ def session_name(value: object) -> str:
 def mfa_serial(value: object) -> str:
     """The ARN of a virtual MFA device or the serial number of a hardware one."""
     serial = text(value)
-    if _MFA_SERIAL.fullmatch(serial):
+    if re.fullmatch(_MFA_SERIAL, serial):
         return serial
     raise Wrong(f"is not an MFA device: {serial!r}", "it looks like arn:aws:iam::222222222222:mfa/NAME")
 
@@ -139,7 +139,7 @@ def session_tags(value: object) -> tuple[tuple[str, str], ...]:
         if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise Wrong("has a tag that is not text")
         key, tag = pair
-        if not 1 <= len(key) <= 128 or len(tag) > 256 or not _TAG_TEXT.fullmatch(key + tag):
+        if not 1 <= len(key) <= 128 or len(tag) > 256 or not re.fullmatch(_TAG_TEXT, key + tag):
             raise Wrong(f"has a tag that STS refuses: {key!r}", "a key has 1 to 128 characters, a value up to 256")
         if key.lower() in seen:
             raise Wrong(f"has the tag {key!r} twice", "STS does not tell upper from lower case in tag keys")
@@ -159,7 +159,7 @@ def _pair(line: object) -> tuple[str, str]:
 def region(value: object) -> str:
     """An AWS region, or whatever a custom endpoint calls its own."""
     name = text(value)
-    if _REGION.fullmatch(name):
+    if re.fullmatch(_REGION, name):
         return name
     raise Wrong(f"is not a region: {name!r}", "it looks like eu-west-1")
 
@@ -192,7 +192,7 @@ def url(value: object) -> str:
 def plain_http(address: str) -> bool:
     """True where `address` would send signed requests unencrypted to another machine."""
     parts = urlsplit(address)
-    return parts.scheme != "https" and not _LOOPBACK.fullmatch(parts.hostname or "")
+    return parts.scheme != "https" and not re.fullmatch(_LOOPBACK, parts.hostname or "")
 
 
 def cache(value: object) -> str:
@@ -206,7 +206,7 @@ def cache(value: object) -> str:
 def bucket(value: object) -> str:
     """A bucket's name or an access point's alias."""
     name = text(value)
-    if _BUCKET.fullmatch(name):
+    if re.fullmatch(_BUCKET, name):
         return name
     if name.startswith("arn:"):
         raise Wrong("is an ARN", "an access point goes into access_point")
@@ -216,7 +216,7 @@ def bucket(value: object) -> str:
 def access_point(value: object) -> str:
     """The ARN of an S3 access point, Multi-Region ones included."""
     arn = text(value)
-    if _ACCESS_POINT.fullmatch(arn):
+    if re.fullmatch(_ACCESS_POINT, arn):
         return arn
     if ":s3-object-lambda:" in arn:
         raise Wrong("is an Object Lambda access point: what it answers cannot be verified", "ask for a plain one")
@@ -234,13 +234,13 @@ def prefix(value: object) -> str:
 
 def role_account(arn: str) -> str | None:
     """The account ID in a role's ARN."""
-    match = _ROLE.fullmatch(arn)
+    match = re.fullmatch(_ROLE, arn)
     return match.group(2) if match else None
 
 
 def access_point_parts(arn: str) -> tuple[str, str, str] | None:
     """(region, account, name) of an access point's ARN; a Multi-Region one has no region. None for a bucket."""
-    match = _ACCESS_POINT.fullmatch(arn)
+    match = re.fullmatch(_ACCESS_POINT, arn)
     return (match.group(1), match.group(2), match.group(3)) if match else None
 
 

@@ -21,7 +21,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -124,6 +123,8 @@ def _told(voice: Voice, raised: BaseException) -> int:
     if error is None:
         raise raised
     if isinstance(error, Fault) and (voice.verbose > 1 or os.environ.get("S3PULL_DEBUG") == "1"):
+        import traceback  # late: it loads what reads sources
+
         sys.stderr.write("".join(traceback.format_exception(raised)))
     if isinstance(raised, OSError):
         _silence_stdout()

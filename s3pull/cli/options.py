@@ -22,14 +22,14 @@ OUTPUT = "Output"
 
 # --- values -----------------------------------------------------------------------------------------------
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?(?:/s)?", re.IGNORECASE | re.ASCII)
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_SIZE = r"(?ia)(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?(?:/s)?"
+_SPAN = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def size(text: str) -> int:
     """Bytes. `50M` and `50MiB` are 50 x 2^20, as curl and rclone have it; `50MB` is 50 x 10^6. Raises ValueError."""
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip())
     if match is None:
         raise ValueError("not a size like 50M, 1.5MiB or 200kB")
     number, unit, suffix = float(match[1]), match[2].lower(), (match[3] or "").lower()
@@ -48,9 +48,13 @@ def rate(text: str) -> int:
 def span(text: str) -> float:
     """Seconds: `30m`, `1.5h`, `90`, `1h30m`. Raises ValueError."""
     text = text.strip().lower()
-    if not re.fullmatch(rf"[0-9]+|(?:{_SPAN.pattern})+", text, re.ASCII):
+    if not re.fullmatch(rf"[0-9]+|(?:{_SPAN})+", text, re.ASCII):
         raise ValueError("not a duration like 30m, 1h or 90s")
-    return float(text) if text.isdecimal() else sum(float(n) * _SECONDS[unit] for n, unit in _SPAN.findall(text))
+    return (
+        float(text)
+        if text.isdecimal()
+        else sum(float(n) * _SECONDS[unit] for n, unit in re.findall(_SPAN, text, re.ASCII))
+    )
 
 
 def number(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from getopt import GetoptError, gnu_getopt
 from typing import Any, NamedTuple
 
-from s3pull.cli import habits
 from s3pull.cli.command import REQUIRED, Argument, Command, Option, Parameter
 
 
@@ -24,9 +23,10 @@ class Given(NamedTuple):
 
 
 def read(command: Command, args: Sequence[str]) -> Given | None:
-    """What `args` say to `command`; None where the parser has to look. Raises UsageError as the parser would."""
-    habits.check_arguments(command.name, args)
+    """What `args` say to `command`; None where the parser has to look."""
     if "POSIXLY_CORRECT" in os.environ:  # getopt would take all that follows the first argument as arguments
+        return None
+    if "--request-payer" in args:  # which may be meant as the AWS CLI has it
         return None
     options = by_name(command.parameters)
     args = with_empty_values(_optional_values(options), args)

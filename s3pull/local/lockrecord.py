@@ -38,7 +38,7 @@ from s3pull.local.owner import Host, State
 #: bytes; a file that is longer holds no record
 LONGEST = 4096
 _SCHEMA = 1
-_HEX = re.compile("[0-9a-f]{32}")
+_HEX = "[0-9a-f]{32}"
 #: the token of nobody: a lock that is there to be taken
 FREE = "0" * 32
 #: the first second of the year 10000
@@ -113,8 +113,8 @@ def parse(content: bytes) -> Record | None:
         machine = Machine(facts["host"], facts["ident"], facts["boot"])
         record = Record(facts["nonce"], facts["token"], facts["pid"], machine, facts["since"], int(facts["beat"], 16))
         good = (
-            _HEX.fullmatch(record.nonce)
-            and _HEX.fullmatch(record.token)
+            re.fullmatch(_HEX, record.nonce)
+            and re.fullmatch(_HEX, record.token)
             and all(text.isprintable() for text in machine)
             and type(record.pid) is int
             and type(record.since) is int
@@ -164,6 +164,6 @@ def this_machine(root: Path = Path("/")) -> Machine:
         boot = (root / "proc/sys/kernel/random/boot_id").read_bytes().decode("ascii").strip()
     except (OSError, ValueError):
         return Machine(name, "", "")
-    if _HEX.fullmatch(ident) is None:  # `uninitialized`, or empty
+    if re.fullmatch(_HEX, ident) is None:  # `uninitialized`, or empty
         return Machine(name, "", "")
     return Machine(name, hashlib.sha256(f"s3pull run lock {ident}".encode()).hexdigest()[:16], boot)

@@ -39,12 +39,12 @@ _WINDOWS_PATH_LIMIT = 32_000
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _UNHOLDABLE = rf"{_CONTROL}\\\ud800-\udfff"
 _WINDOWS_UNHOLDABLE = rf'{_UNHOLDABLE}<>:"|?*'
-_ESCAPE = re.compile("%(?=[0-9A-Fa-f]{2})")
-_ESCAPES = re.compile("(?:%[0-9A-Fa-f]{2})+")
+_ESCAPE = "%(?=[0-9A-Fa-f]{2})"
+_ESCAPES = "(?:%[0-9A-Fa-f]{2})+"
 #: https://learn.microsoft.com/windows/win32/fileio/naming-a-file; the base name before the first dot counts
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
+_DEVICE = r"(?i)(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)"
 #: the 8.3 short name under which NTFS would open `.s3pull` as well
-_SHORT_NAME = re.compile(r"s3[^./]{0,6}~[0-9]", re.IGNORECASE)
+_SHORT_NAME = r"(?i)s3[^./]{0,6}~[0-9]"
 
 
 @cache
@@ -87,7 +87,7 @@ def decode_path(path: str) -> str:
     def decode(match: re.Match[str]) -> str:
         return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "surrogatepass")
 
-    return _ESCAPES.sub(decode, path)
+    return re.sub(_ESCAPES, decode, path)
 
 
 def fold(path: str) -> str:
@@ -178,9 +178,9 @@ def _objection(segment: str, windows: bool) -> str | None:
     if windows:
         if segment[-1] in ". ":
             return "Windows drops a final dot or space"
-        if _DEVICE.match(segment):
+        if re.match(_DEVICE, segment):
             return f"{segment!r} is a device on Windows"
-        if _SHORT_NAME.match(segment):
+        if re.match(_SHORT_NAME, segment):
             return f"{segment!r} can be the short name of our own folder"
     if _length(segment, windows) > NAME_LIMIT:
         return f"a name is longer than {NAME_LIMIT} {'characters' if windows else 'bytes'}"
@@ -225,14 +225,14 @@ def _held_segments(key: str) -> list[str]:
 
 def _encoded(segment: str, windows: bool) -> str:
     """`segment` as a name that `_objection` accepts, its length apart; each escape is whole UTF-8."""
-    segment = _ESCAPE.sub("%25", segment).replace("/", "%2F")
+    segment = re.sub(_ESCAPE, "%25", segment).replace("/", "%2F")
     segment = _bad(windows).sub(lambda match: _percent(match[0]), segment)
     if segment in (".", ".."):
         return _percent(segment)
     if windows:
         kept = segment.rstrip(". ")
         segment = kept + _percent(segment[len(kept) :])
-    if _ours(segment) or (windows and (_DEVICE.match(segment) or _SHORT_NAME.match(segment))):
+    if _ours(segment) or (windows and (re.match(_DEVICE, segment) or re.match(_SHORT_NAME, segment))):
         # nothing that begins with `%` is ours or a device's
         return _percent(segment[0]) + segment[1:]
     return segment

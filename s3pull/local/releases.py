@@ -19,8 +19,8 @@ import os
 import re
 import shutil
 import time
-from calendar import timegm
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -307,8 +307,8 @@ def _release(name: str) -> Release | None:
     if match is None:
         return None
     try:
-        published = float(timegm(time.strptime(match[2], _STAMP)))
-    except (ValueError, OverflowError):
+        published = datetime.strptime(match[2], _STAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
         return None
     return Release(name, int(match[1]), published)
 

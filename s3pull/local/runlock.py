@@ -37,10 +37,9 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from s3pull.errors import Cancelled, DiskError, Locked, NameRefused, S3pullError
 from s3pull.local.directory import Directory
@@ -61,8 +60,7 @@ _PATIENCE = 20
 _held: set[str] = set()
 
 
-@dataclass(frozen=True)
-class Times:
+class Times(NamedTuple):
     """All in seconds. `beat`: between two heartbeats. `stale`: of silence, after which a holder of whom nothing else is
     known counts as gone. `poll`: between two looks at another's lock.
     """
@@ -72,6 +70,9 @@ class Times:
     poll: float = 1.0
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+
+
+_TIMES = Times()
 
 
 class _Watch:
@@ -114,7 +115,7 @@ class RunLock:
         *,
         wait: float = 0.0,
         say: Callable[[str], None] = lambda _: None,
-        times: Times = Times(),
+        times: Times = _TIMES,
         stopped: Callable[[], bool] = lambda: False,
     ) -> RunLock:
         """The lock of `directory`, the open `.s3pull`. Waits up to `wait` seconds for a run that holds it.

@@ -19,7 +19,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from s3pull.objects import RemoteObject
@@ -38,16 +37,13 @@ class Disordered(Exception):
     """The listing is not in the order of its keys: compare it again, sorted."""
 
 
-@dataclass(slots=True)
 class Found:
     """What a comparison counted. `listed`: the source's objects, filtered out or not; `known`: receipts in scope."""
 
-    listed: int = 0
-    same: int = 0
-    same_bytes: int = 0
-    known: int = 0
-    gone: int = 0
-    wanted: int = 0
+    __slots__ = ("gone", "known", "listed", "same", "same_bytes", "wanted")
+
+    def __init__(self) -> None:
+        self.listed = self.same = self.same_bytes = self.known = self.gone = self.wanted = 0
 
 
 class Same(Protocol):

@@ -9,7 +9,6 @@ over a long way that takes a while, and so does the judging.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
 #: what one object counts for beside its bytes: about what a connection moves in the time that a request takes
@@ -70,28 +69,25 @@ class _Phase(Enum):
     JUDGE = auto()
 
 
-@dataclass(slots=True)
 class Pace:
     """`target` is the number of connections wanted now; feed `step` at a steady beat (about 0.05 s)."""
 
-    limit: int
-    target: int = 1
-    #: probes go no further, whatever goodput says (`most`)
-    reach: int = 1 << 30
-    _phase: _Phase = _Phase.STEADY
-    _since: float = -1.0  # when the current window, or the ramp, began; -1: not yet
-    _work: float = 0.0  # work at that time
-    _span: float = _WINDOW
-    _rate: float = 0.0  # goodput before the probe
-    _before: int = 0  # target before the probe
-    _hold_until: float = 0.0
-    _throttles: int = 0
-    _probes: int = 0
-    _warm: bool = False
-    _rates: deque[float] = field(default_factory=lambda: deque(maxlen=_LATELY))  # of the last steady windows
-
-    def __post_init__(self) -> None:
-        self.target = min(self.target, self.limit)
+    def __init__(self, limit: int, target: int = 1, reach: int = 1 << 30) -> None:
+        self.limit = limit
+        self.target = min(target, limit)
+        #: probes go no further, whatever goodput says (`most`)
+        self.reach = reach
+        self._phase = _Phase.STEADY
+        self._since = -1.0  # when the current window, or the ramp, began; -1: not yet
+        self._work = 0.0  # work at that time
+        self._span = _WINDOW
+        self._rate = 0.0  # goodput before the probe
+        self._before = 0  # target before the probe
+        self._hold_until = 0.0
+        self._throttles = 0
+        self._probes = 0
+        self._warm = False
+        self._rates: deque[float] = deque(maxlen=_LATELY)  # of the last steady windows
 
     def raise_to(self, target: int) -> None:
         """So many at least, as far as may be, whatever was measured with fewer; goodput is measured anew then."""

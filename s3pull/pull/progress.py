@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 
 
 class Meter:
@@ -21,25 +20,29 @@ class Meter:
         self.done_files = 0
 
 
-@dataclass(slots=True)
 class ActiveObject:
     """A large object under way; `done` counts bytes that are on disk."""
 
-    name: str
-    size: int
-    done: int = 0
+    __slots__ = ("done", "name", "size")
+
+    def __init__(self, name: str, size: int, done: int = 0) -> None:
+        self.name = name
+        self.size = size
+        self.done = done
 
 
-@dataclass(slots=True)
 class Progress:
     """`total_*` are None until they are known (a listing still runs); `total_bytes` grows while it does."""
 
-    total_bytes: int | None = None
-    total_files: int | None = None
-    active: dict[int, ActiveObject] = field(default_factory=dict)
-    meters: list[Meter] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = ("_lock", "active", "meters", "started", "total_bytes", "total_files")
+
+    def __init__(self, total_bytes: int | None = None, total_files: int | None = None) -> None:
+        self.total_bytes = total_bytes
+        self.total_files = total_files
+        self.active: dict[int, ActiveObject] = {}
+        self.meters: list[Meter] = []
+        self.started = time.monotonic()
+        self._lock = threading.Lock()
 
     def meter(self) -> Meter:
         """A new meter for the calling worker."""

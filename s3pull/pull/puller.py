@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,13 +89,15 @@ class Item(NamedTuple):
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-@dataclass(slots=True)
 class Tally:
     """What the summary counts. Written under the puller's lock."""
 
-    counts: dict[Action, int] = field(default_factory=lambda: dict.fromkeys(Action, 0))
-    local_changes: int = 0
-    exits: set[int] = field(default_factory=set)
+    __slots__ = ("counts", "exits", "local_changes")
+
+    def __init__(self) -> None:
+        self.counts: dict[Action, int] = dict.fromkeys(Action, 0)
+        self.local_changes = 0
+        self.exits: set[int] = set()
 
     @property
     def good(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3pull.objects import RemoteObject
 from s3pull.pull import fanout, items
@@ -12,8 +12,7 @@ from s3pull.pull.source import Kind, SourceSpec
 from s3pull.remote.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """`root` is the key prefix that paths below DEST do not have; `prefix` is what is listed, exactly so.
 
     `belongs` says of a key below `root` whether the source means it (None: all of them). `one`: the one object that

@@ -8,8 +8,8 @@ key that decides, and nothing else. Every key is in one shard, and in one alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from s3pull.errors import UsageError
 
@@ -20,19 +20,18 @@ _MOST = 100_000
 _COUNTING = "shards count from 0, as SLURM_ARRAY_TASK_ID of --array=0-3 and JOB_COMPLETION_INDEX do"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Number `index` (from 0) of `count`."""
+class Shard(NamedTuple):
+    """Number `number` (from 0) of `total`."""
 
-    index: int
-    count: int
+    number: int
+    total: int
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.number}/{self.total}"
 
     def has(self, key: str) -> bool:
         """Whether the object at `key` (below the source's root) is in this shard."""
-        return shard_of(key, self.count) == self.index
+        return shard_of(key, self.total) == self.number
 
 
 def shard_of(key: str, count: int) -> int:

@@ -20,11 +20,9 @@ from typing import NamedTuple
 from s3pull.errors import UsageError
 from s3pull.pull.globs import fixed_part, has_magic, unescape
 
-SHARE_NAME = re.compile(r"[a-z0-9_-]{2,}")
-_ACCESS_POINT = re.compile(
-    r"(arn:[a-z0-9-]+:s3[a-z0-9-]*:[a-z0-9-]*:\d*:accesspoint[/:][A-Za-z0-9.-]+)(?:/(.*))?", re.DOTALL
-)
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+SHARE_NAME = r"[a-z0-9_-]{2,}"
+_ACCESS_POINT = r"(?s)(arn:[a-z0-9-]+:s3[a-z0-9-]*:[a-z0-9-]*:\d*:accesspoint[/:][A-Za-z0-9.-]+)(?:/(.*))?"
+_BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"
 
 
 class Kind(Enum):
@@ -80,7 +78,7 @@ def parse_source(text: str) -> SourceSpec:
     name, colon, path = text.partition(":")
     if path.startswith("//") or (name == "s3" and path.startswith("/")):
         raise UsageError(f"cannot read the source {text!r}", hint="a bucket is given as s3://bucket/path")
-    if SHARE_NAME.fullmatch(name):
+    if re.fullmatch(SHARE_NAME, name):
         return SourceSpec(text, name, None, path)
     if not text:
         raise UsageError("the source is empty", hint="give NAME:path or s3://bucket/path")
@@ -88,7 +86,7 @@ def parse_source(text: str) -> SourceSpec:
         raise UsageError(
             f"{text!r} is a local path, not a source", hint="a share name has 2 or more characters of a-z 0-9 _ -"
         )
-    if colon and SHARE_NAME.fullmatch(name.lower()):
+    if colon and re.fullmatch(SHARE_NAME, name.lower()):
         raise UsageError(f"no share can be called {name!r}", hint=f"share names are lower case: {name.lower()}:{path}")
     if "/" in text and not text.startswith((".", "/", "~")):
         raise UsageError(f"cannot read the source {text!r}", hint=f"for a bucket write s3://{text}")
@@ -101,7 +99,7 @@ def parse_source(text: str) -> SourceSpec:
 def _parse_url(text: str) -> SourceSpec:
     rest = text[len("s3://") :]
     if rest.startswith("arn:"):
-        match = _ACCESS_POINT.fullmatch(rest)
+        match = re.fullmatch(_ACCESS_POINT, rest)
         if match is None:
             raise UsageError(
                 f"cannot read the access point in {text!r}",
@@ -109,7 +107,7 @@ def _parse_url(text: str) -> SourceSpec:
             )
         return SourceSpec(text, None, match[1], match[2] or "")
     bucket, _, path = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    if not re.fullmatch(_BUCKET, bucket):
         raise UsageError(f"{bucket!r} cannot be a bucket name in {text!r}", hint="s3://bucket/path")
     return SourceSpec(text, None, bucket, path)
 
@@ -179,7 +177,7 @@ def parse_dest(text: str | None, spec: SourceSpec, *, is_directory: bool) -> Des
 def is_remote(text: str) -> bool:
     """True where a DEST has the form of a source: `s3://…` or `NAME:…`."""
     name, colon, _ = text.partition(":")
-    return text.startswith("s3://") or bool(colon and SHARE_NAME.fullmatch(name))
+    return text.startswith("s3://") or bool(colon and re.fullmatch(SHARE_NAME, name))
 
 
 def _windows() -> bool:

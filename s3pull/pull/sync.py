@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,8 +46,7 @@ from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
 from s3pull.remote.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class SyncOrder:
+class SyncOrder(NamedTuple):
     """What to mirror: a parsed source below `prefix` (the share's), into the folder `dest`, under which choices.
 
     `endpoint` is the host of a service that is not AWS, else ''. `deadline` and `wait` are seconds. `locked`: these
@@ -61,8 +59,8 @@ class SyncOrder:
     bucket: str
     endpoint: str = ""
     prefix: str = ""
-    choices: Choices = field(default_factory=Choices)
-    filters: Filters = field(default_factory=Filters)
+    choices: Choices = Choices()
+    filters: Filters = Filters()
     encode_names: bool = False
     delete: bool = False
     max_delete: Limit | None = None

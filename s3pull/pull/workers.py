@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3pull.errors import UsageError
 
@@ -11,8 +11,7 @@ _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^\s/]+:[0-9]{1,5}")
 _MOST_LOCAL = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Workers:
+class Workers(NamedTuple):
     """Who is to do it: a scheduler's `address`, or so many processes here (`local`)."""
 
     address: str | None = None

@@ -17,7 +17,7 @@ version is ObjectChanged: If-Match alone is not enough, because some servers ign
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from datetime import UTC, datetime
 
 from s3pull.errors import ObjectChanged, Transient, Unsupported
 from s3pull.objects import COMPOSITE, FULL_OBJECT, Checksum, RemoteObject
@@ -186,9 +186,10 @@ def parse_date(value: bytes) -> float | None:
             return None
         if len(_days) >= _MAX_DAYS:
             _days.clear()
-        if match[3] == b"0000":
+        try:
+            day = _days[value[:17]] = datetime(int(match[3]), month, int(match[1]), tzinfo=UTC).timestamp()
+        except ValueError:  # there is no such day
             return None
-        day = _days[value[:17]] = float(timegm((int(match[3]), month, int(match[1]), 0, 0, 0)))
     try:
         return credible(day + int(value[17:19]) * 3600 + int(value[20:22]) * 60 + int(value[23:25]))
     except ValueError:

@@ -20,7 +20,7 @@ from s3pull.remote.heads import Head
 from s3pull.remote.pool import Pool
 from s3pull.remote.ratelimit import RateLimit
 
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_CHUNK_SIZE = rb"(?s)([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?"
 _MAX_CHUNK_LINE = 4096
 _MAX_TRAILERS = 100
 
@@ -56,7 +56,7 @@ class Chunked:
             return
         if self._between and self._connection.readline(0):
             raise Transient("malformed answer: a chunk is longer than it says")
-        match = _CHUNK_SIZE.fullmatch(self._connection.readline(_MAX_CHUNK_LINE))
+        match = re.fullmatch(_CHUNK_SIZE, self._connection.readline(_MAX_CHUNK_LINE))
         if match is None:
             raise Transient("malformed answer: a bad chunk size")
         self._left = int(match[1], 16)

@@ -18,7 +18,7 @@ This module sends nothing. `delimiter` and `max-keys` are never asked for: polic
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.parsers import expat
@@ -271,10 +271,10 @@ def _time(text: str | None) -> float | None:
 def _new_minute(text: str) -> float:
     if (text[4], text[7], text[10], text[13], text[16]) != ("-", "-", "T", ":", ":"):
         raise ValueError("not in the form of ISO 8601")
-    fields = (int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16]), 0)
+    fields = (int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16]))
     if len(_minutes) >= _MAX_MINUTES:
         _minutes.clear()
-    minute = _minutes[text[:17]] = float(timegm(fields))
+    minute = _minutes[text[:17]] = datetime(*fields, tzinfo=UTC).timestamp()
     return minute
 
 

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from s3pull.errors import UsageError
+from s3pull.objects import shown
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(NamedTuple):
     """`authorization` is the value of Proxy-Authorization, or None."""
 
     tls: bool
     host: str
     port: int
-    authorization: bytes | None = field(default=None, repr=False)
+    authorization: bytes | None = None
+
+    def __repr__(self) -> str:
+        return shown(self, "authorization")
 
     @property
     def name(self) -> str:

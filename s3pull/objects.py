@@ -88,16 +88,33 @@ class Receipt(NamedTuple):
         return self.path.endswith("/")
 
 
-class Credentials(NamedTuple):
-    """Keys that sign requests. `repr` shows neither the secret nor the token. `expires` is None for long-term keys."""
+class Credentials:
+    """Keys that sign requests. `repr` shows neither the secret nor the token. `expires` is None for long-term keys.
 
-    access_key: str
-    secret_key: str
-    token: str | None = None
-    expires: float | None = None
+    No tuple, that nobody takes them apart by accident.
+    """
+
+    __slots__ = ("access_key", "expires", "secret_key", "token")
+
+    def __init__(
+        self, access_key: str, secret_key: str, token: str | None = None, expires: float | None = None
+    ) -> None:
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.token = token
+        self.expires = expires
+
+    def _all(self) -> tuple[object, ...]:
+        return self.access_key, self.secret_key, self.token, self.expires
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Credentials) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash(self._all())
 
     def __repr__(self) -> str:
-        return shown(self, "secret_key", "token")
+        return f"Credentials({self.access_key!r}, expires={self.expires!r})"
 
 
 class CredentialSource(Protocol):

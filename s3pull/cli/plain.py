@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from s3pull.cli.command import REQUIRED, Argument, Command, Option, Parameter
 
+_MOST_WORDS = 1000
+
 
 class Given(NamedTuple):
     """What a command line says: texts, lists of text, flags and counts by parameter name, and the order of options."""
@@ -24,15 +26,16 @@ class Given(NamedTuple):
 
 def read(command: Command, args: Sequence[str]) -> Given | None:
     """What `args` say to `command`; None where the parser has to look."""
+    if len(args) > _MOST_WORDS:  # getopt copies all that is left at each word
+        return None
     if "POSIXLY_CORRECT" in os.environ:  # getopt would take all that follows the first argument as arguments
         return None
     if "--request-payer" in args:  # which may be meant as the AWS CLI has it
         return None
     options = by_name(command.parameters)
     args = with_empty_values(_optional_values(options), args)
-    words = args[: args.index("--")] if "--" in args else args
-    # getopt takes the beginning of a name for the name, where there is but one
-    if any(word.startswith("--") and word.partition("=")[0] not in options for word in words):
+    # getopt takes the beginning of a name for the name, where there is but one, and `--` may be an option's value
+    if any(word.startswith("--") and word != "--" and word.partition("=")[0] not in options for word in args):
         return None
     try:
         pairs, rest = gnu_getopt(list(args), _short(options), _long(options))

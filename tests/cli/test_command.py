@@ -217,6 +217,7 @@ def test_usual_lines_need_no_typer(args):
     "args",
     [
         *([], ["a", "b", "c"], ["a", "--help"], ["a", "-h"], ["a", "--no-such"], ["a", "--jobs"], ["a", "-z"]),
+        *(["acme:", "--include", "--", "--jso"], ["a", *["--include", "x"] * 500], ["a", "--", "--odd"]),
         *(["a", "--job", "4"], ["a", "--json=yes"], ["a", "--include", "--odd"], [""]),
     ],
 )

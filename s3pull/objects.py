@@ -10,18 +10,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from s3pull.records import Record
+
 FULL_OBJECT = "FULL_OBJECT"
 COMPOSITE = "COMPOSITE"
 
 #: Storage classes whose objects must be restored by their owner before they can be read.
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-
-
-def shown(record: Any, *hidden: str) -> str:
-    """`repr` of a record, but for what is `hidden`: secrets."""
-    fields = zip(record._fields, record, strict=True)
-    return f"{type(record).__name__}({', '.join(f'{name}={value!r}' for name, value in fields if name not in hidden)})"
 
 
 class Checksum(NamedTuple):
@@ -88,33 +84,13 @@ class Receipt(NamedTuple):
         return self.path.endswith("/")
 
 
-class Credentials:
-    """Keys that sign requests. `repr` shows neither the secret nor the token. `expires` is None for long-term keys.
+class Credentials(Record, hidden=("secret_key", "token")):
+    """Keys that sign requests. `repr` shows neither the secret nor the token. `expires` is None for long-term keys."""
 
-    No tuple, that nobody takes them apart by accident.
-    """
-
-    __slots__ = ("access_key", "expires", "secret_key", "token")
-
-    def __init__(
-        self, access_key: str, secret_key: str, token: str | None = None, expires: float | None = None
-    ) -> None:
-        self.access_key = access_key
-        self.secret_key = secret_key
-        self.token = token
-        self.expires = expires
-
-    def _all(self) -> tuple[object, ...]:
-        return self.access_key, self.secret_key, self.token, self.expires
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Credentials) and self._all() == other._all()
-
-    def __hash__(self) -> int:
-        return hash(self._all())
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.access_key!r}, expires={self.expires!r})"
+    access_key: str
+    secret_key: str
+    token: str | None = None
+    expires: float | None = None
 
 
 class CredentialSource(Protocol):
@@ -144,7 +120,7 @@ class Endpoint(NamedTuple):
     algorithm: str = "s3v4"
 
 
-class Access(NamedTuple):
+class Access(Record, hidden=("external_id",), aside=("origins",)):
     """All that is needed to reach one source, after options, share, environment and profile were joined.
 
     `bucket` is a bucket name or an access-point ARN. `role_arn` None means own credentials, directly.
@@ -174,9 +150,6 @@ class Access(NamedTuple):
     allow_http: bool = False
     #: where each value came from ('option', 'share', 'environment', 'profile', 'default'), for `-v` and doctor
     origins: Mapping[str, str] = MappingProxyType({})
-
-    def __repr__(self) -> str:
-        return shown(self, "external_id")
 
 
 JSON = dict[str, Any]

@@ -19,11 +19,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3pull.access import files, keys
 from s3pull.errors import UsageError
-from s3pull.objects import shown
+from s3pull.records import Record
 
 VERSION = 1
 SESSION = "session"
@@ -38,7 +38,7 @@ _DAY = 86_400.0
 _NO_ENTRY = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
-class Entry(NamedTuple):
+class Entry(Record, hidden=("value",)):
     """One entry, for `status` and `logout`. `value` is None where it cannot be opened: `problem` says why."""
 
     name: str
@@ -47,9 +47,6 @@ class Entry(NamedTuple):
     sealed: bool
     value: dict[str, Any] | None = None
     problem: str | None = None
-
-    def __repr__(self) -> str:
-        return shown(self, "value")
 
 
 class Cache:

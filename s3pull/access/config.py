@@ -18,7 +18,7 @@ from s3pull.access.options import BY_NAME
 from s3pull.access.profiles import nearest
 from s3pull.access.values import Wrong
 from s3pull.errors import DiskError, NothingThere, UsageError
-from s3pull.objects import shown
+from s3pull.records import Record
 
 _NAME = r"(?a)[a-z0-9_-]{2,}"
 _HEADER = r"\s*\[\s*([^\[\]]+?)\s*\]"
@@ -26,7 +26,7 @@ _LOCK_PATIENCE = 10.0
 _FORM = 'a share is [shares.NAME] and below it lines like bucket = "acme-data"'
 
 
-class Share(NamedTuple):
+class Share(Record, hidden=("external_id",)):
     """A remembered source: where it is, and every access option (None: not said here). Made by `share`."""
 
     name: str
@@ -52,9 +52,6 @@ class Share(NamedTuple):
     cache: str | None = None
     allow_http: bool | None = None
 
-    def __repr__(self) -> str:
-        return shown(self, "external_id")
-
     def settings(self) -> dict[str, Any]:
         """What is said, in the order of the file: share key to a value that TOML can hold."""
         said = {key: getattr(self, key) for key in SHARE_KEYS}
@@ -69,7 +66,7 @@ _LOCATION: Mapping[str, Callable[[object], Any]] = {
 }
 
 #: every key of a share, in the order in which they are written
-SHARE_KEYS: tuple[str, ...] = tuple(name for name in Share._fields if name != "name")
+SHARE_KEYS: tuple[str, ...] = tuple(name for name in Share.fields() if name != "name")
 
 
 class Config(NamedTuple):

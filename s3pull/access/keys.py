@@ -17,10 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from s3pull.access import files
-from s3pull.objects import shown
+from s3pull.records import Record
 
 SERVICE = "s3pull"
 ACCOUNT = "session-cache"
@@ -44,15 +44,12 @@ class Backend(Protocol):
     def set_password(self, service: str, username: str, password: str) -> None: ...
 
 
-class Key(NamedTuple):
+class Key(Record, hidden=("value",)):
     """The key, or the reason why there is none. `backend` names the keyring that answered."""
 
     value: bytes | None
     backend: str | None = None
     reason: str | None = None
-
-    def __repr__(self) -> str:
-        return shown(self, "value")
 
 
 def fetch(

@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 from s3pull.access import values
 from s3pull.errors import UsageError
 from s3pull.objects import Access
+from s3pull.records import Record
 
 Section = Mapping[str, str | Mapping[str, str]]
 
@@ -34,7 +34,7 @@ CREDENTIAL_KEYS = (
 _DEFAULT_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 
 
-class Profiles(NamedTuple):
+class Profiles(Record):
     """All profiles as read. Sections may hold secrets: `repr` shows names only."""
 
     profiles: Mapping[str, Section] = MappingProxyType({})

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 from s3pull.errors import UsageError
+from s3pull.records import Record
 
 Result = int | None
 Function = Callable[..., Result]
@@ -129,28 +130,13 @@ class Parameter(NamedTuple):
         return f"{self.label} {self.info.metavar or ''}".rstrip() + f": {what}"
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-class Choice:
-    """Options that commands share, as one record of annotated fields with defaults.
-
-    None is shown, and none is changed: the type checker sees to that, so that no run waits for code that would.
-    """
-
-    def __init__(self, **values: Any) -> None:
-        for name in values:
-            if not hasattr(self, name):
-                raise TypeError(f"{type(self).__name__} has no {name}")
-        self.__dict__.update(values)
-
-    @classmethod
-    def fields(cls) -> list[str]:
-        """Their names, those of the record that it extends first."""
-        return list(get_type_hints(cls))
+class Choice(Record):
+    """Options that commands share, as one record of annotated fields with defaults."""
 
     @classmethod
     def parameters(cls) -> list[Parameter]:
         hints = get_type_hints(cls, include_extras=True)
-        return [_parameter(name, hint, getattr(cls, name)) for name, hint in hints.items()]
+        return [_parameter(name, hints[name], getattr(cls, name)) for name in cls.fields()]
 
     @classmethod
     def collect(cls, values: Mapping[str, Any], said: Said) -> Self:  # noqa: ARG003

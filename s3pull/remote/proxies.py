@@ -11,23 +11,19 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from s3pull.errors import UsageError
-from s3pull.objects import shown
+from s3pull.records import Record
 
 
-class Proxy(NamedTuple):
+class Proxy(Record, hidden=("authorization",)):
     """`authorization` is the value of Proxy-Authorization, or None."""
 
     tls: bool
     host: str
     port: int
     authorization: bytes | None = None
-
-    def __repr__(self) -> str:
-        return shown(self, "authorization")
 
     @property
     def name(self) -> str:

@@ -31,7 +31,7 @@ def test_every_option_is_a_share_key_and_every_share_key_a_field():
     names = [option.name for option in ACCESS_OPTIONS]
     assert set(SHARE_KEYS) == {"bucket", "access_point", "prefix", *names}
     assert len(set(names)) == len(names)
-    assert set(Share._fields) == {"name", *SHARE_KEYS}
+    assert set(Share.fields()) == {"name", *SHARE_KEYS}
 
 
 def test_the_contract_of_the_command_line():

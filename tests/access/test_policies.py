@@ -192,7 +192,7 @@ def test_access_points_and_directory_buckets_in_their_own_forms():
 
 def test_the_session_policy_is_the_one_that_is_sent():
     assert documents.session(ACCESS) == json.loads(narrowing(ACCESS).policy)
-    assert documents.session(ACCESS._replace(narrow=False)) is None
+    assert documents.session(ACCESS.but(narrow=False)) is None
 
 
 def test_the_trail():
@@ -312,7 +312,7 @@ def test_remarks_say_what_a_document_cannot():
 
     assert "no external ID" in told("trust", replace(GRANT, external_ids=()))
     assert "take the old one out" in told("trust", replace(GRANT, external_ids=("a1", "b2")))
-    two = (ACCESS._replace(external_id="a1"), ACCESS._replace(external_id="b2"))
+    two = (ACCESS.but(external_id="a1"), ACCESS.but(external_id="b2"))
     (each,) = remarks("trust", "json", replace(GRANT, external_ids=("a1", "b2"), survives=True), two, made=False)
     assert each.startswith("trust: 2 external IDs are accepted, one of each share: ")
     assert "a1" not in each

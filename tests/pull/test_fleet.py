@@ -34,7 +34,7 @@ from s3pull.pull.changes import Wanted
 from s3pull.pull.deputy import check_dest, do
 from s3pull.pull.errand import LEAST_WORK, MOST_OBJECTS, MOST_WORK, Answer, Errand, Way, cut, share_of, work
 from s3pull.pull.fleet import Fleet, Shown, told_of
-from s3pull.pull.progress import ActiveObject, Progress
+from s3pull.pull.progress import Progress
 from s3pull.pull.puller import Choices
 from s3pull.pull.workers import Workers, parse_workers
 from tests.pull.dying import in_a_fork
@@ -502,7 +502,7 @@ def test_reports_of_several_errands_add_up():
     shown.report("a" * 16, "1", said(10, 8, 1, [("x", 100, 40)]))
     shown.report("b" * 16, "1", said(5, 5, 2))
     assert (progress.received, progress.done_bytes, progress.done_files) == (15, 13, 3)
-    assert list(progress.active.values()) == [ActiveObject("x", 100, 40)]
+    assert [(shown.name, shown.size, shown.done) for shown in progress.active.values()] == [("x", 100, 40)]
     shown.report("a" * 16, "1", said(20, 20, 2))
     assert (progress.received, progress.done_bytes, progress.done_files) == (25, 25, 4)
     assert progress.active == {}

@@ -82,7 +82,7 @@ def test_shards_are_of_about_one_size():
 @pytest.mark.parametrize(("text", "found"), [("0/1", (0, 1)), ("3/4", (3, 4)), (" 07/12 ", (7, 12))])
 def test_what_is_a_shard(text, found):
     one = parse_shard(text)
-    assert (one.index, one.count) == found
+    assert (one.number, one.total) == found
 
 
 @pytest.mark.parametrize(

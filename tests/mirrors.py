@@ -20,6 +20,7 @@ from s3pull.local.checkpoint import RECORD_SIZE
 from s3pull.local.receipts import Receipts
 from s3pull.objects import Endpoint
 from s3pull.remote import endpoint as endpoints
+from s3pull.remote import engine
 from tests.fakes import FakeAws, Recorded
 from tests.transcript import Result, Running, run_s3pull, start_s3pull
 
@@ -51,6 +52,7 @@ class Mirrored:
         for name, value in self.env.items():
             monkeypatch.setenv(name, value)
         port = self.aws.server.port
+        assert engine.endpoints is endpoints, "loaded later it would keep the fake for a default, of all tests after"
         monkeypatch.setattr(
             endpoints,
             "resolve",

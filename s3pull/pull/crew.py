@@ -107,6 +107,7 @@ class Crew:
         self._processes = processes
         self._least_streams = least_streams
         self._stream_cores = stream_cores
+        self._jobs = jobs
         self._pace = Pace(limit=jobs)
         self._urgent: deque[Task] = deque()
         self._ready: deque[Task] = deque()
@@ -224,10 +225,16 @@ class Crew:
         """Another process does half of the work from now on, with half of the connections."""
         with self._wake:
             self._processes = 2
-            self._pace.limit = max(1, self._pace.limit // 2)
+            self._pace.limit = max(1, self._jobs // 2)
             if not self._streaming:
                 self._pace.target = opening(self._latency(), self._processes)
             self._pace.target = min(self._pace.target, self._pace.limit)
+
+    def alone(self) -> None:
+        """The other process is no more: all of the work is here, and all connections."""
+        with self._wake:
+            self._processes = 1
+            self._pace.limit = self._jobs
 
     def drain(self) -> None:
         """Wait until there is nothing to do, though more may come. Returns early when the run is stopping."""

@@ -425,6 +425,8 @@ class Mate:
         """The pipe has ended: what is still out will not be done there."""
         assert self._process is not None
         self._process.wait()
+        if not self._ended:
+            self._puller.crew.alone()
         with self._change:
             self._ready = False
             self._unsent = []

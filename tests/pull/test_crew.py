@@ -423,6 +423,25 @@ def test_two_processes_share_the_streams():
         assert seen == [threads]
 
 
+def test_who_is_alone_again_has_all_connections_and_streams():
+    team, seen = crew(jobs=63, latency=lambda: 0.032), []
+
+    def look(_worker):
+        team.stream()
+        seen.append((team.limit, team._pace.target))
+        team._open_streams()
+        seen.append((team.limit, team._pace.target))
+
+    team.halve()
+    team.submit([look])
+    while len(seen) < 2:
+        time.sleep(0.001)
+    team.alone()
+    team.submit([look])
+    team.finish()
+    assert seen == [(31, 8), (31, 8), (63, 8), (63, 16)]
+
+
 def test_room_is_what_the_way_asks_for_and_the_limit_allows():
     assert crew(jobs=256, latency=lambda: 0.03).room == 225
     assert crew(jobs=8, latency=lambda: 0.03).room == 8

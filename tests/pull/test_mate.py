@@ -240,6 +240,7 @@ def test_it_is_killed_in_the_middle(mirrored, mates, capfd):
     code, told = run(capfd, "sync", mirrored.source, "m")
     killer.join()
     assert mates[0]._process.returncode == -signal.SIGKILL
+    assert mates[0]._puller.crew.limit == transfer.MOST_CONNECTIONS  # which were halved when it came
     assert code == 0
     assert whole(mirrored).items() <= mirrored.files().items()
     assert told[-1]["downloaded"] + told[-1]["resumed"] == COUNT

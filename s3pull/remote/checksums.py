@@ -29,6 +29,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from s3pull.objects import COMPOSITE, FULL_OBJECT, Checksum, RemoteObject
+from s3pull.remote import crt
 
 Data = bytes | bytearray | memoryview
 
@@ -36,8 +37,8 @@ Data = bytes | bytearray | memoryview
 _CRC_BYTES = {"CRC64NVME": 8, "CRC32": 4, "CRC32C": 4}
 #: anycrc's names; awscrt's are S3's in small letters
 _CRC_MODELS = {"CRC64NVME": "CRC64-NVME", "CRC32": "CRC32", "CRC32C": "CRC32C"}
-#: bytes for which awscrt is not worth the time that it takes to load
-_FEW = 128 * 1024 * 1024
+#: bytes for which awscrt is not worth the time that it takes to find, and those for which it is not worth its import
+_FEW, _MANY = 4 * 1024 * 1024, 128 * 1024 * 1024
 _DIGESTS = {"SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512", "MD5": "md5"}
 _XXHASHES = {"XXHASH64": "new_xxhash64", "XXHASH3": "new_xxhash3_64", "XXHASH128": "new_xxhash3_128"}
 _MAX_PARTS = 10_000
@@ -63,23 +64,33 @@ def crc_function(algorithm: str) -> Callable[[Data, int], int]:
 class _FewThenMany:
     """Computes the first `few` bytes by anycrc and, once there is more, all others by awscrt.
 
-    awscrt takes 45 ms to load, as long as the other needs for half a gibibyte. Then it is two to four times as fast,
-    and lets other threads work meanwhile.
+    awscrt is two to four times as fast, and lets other threads work meanwhile. Where it has to be imported, that takes
+    as long as anycrc needs for half a gibibyte: then it is for `many`.
     """
 
-    def __init__(self, algorithm: str, few: int = _FEW) -> None:
+    def __init__(self, algorithm: str, few: int = _FEW, many: int = _MANY) -> None:
         self._algorithm = algorithm
         self._function: Callable[[Data, int], int] = _model(algorithm).calc
         self._left: float = few
+        self._before_import = many - few
 
     def update(self, data: Data, crc: int = 0) -> int:
         self._left -= len(data)
         if self._left < 0:
-            from awscrt import checksums
-
-            self._function = getattr(checksums, self._algorithm.lower())
-            self._left = math.inf
+            self._function, self._left = self._faster()
         return self._function(data, crc)
+
+    def _faster(self) -> tuple[Callable[[Data, int], int], float]:
+        """What computes from now on, and for how many bytes."""
+        found = crt.crc_function(self._algorithm)
+        if found is not None:
+            return found, math.inf
+        if self._before_import > 0:
+            left, self._before_import = self._left + self._before_import, 0
+            return self._function, left
+        from awscrt import checksums
+
+        return getattr(checksums, self._algorithm.lower()), math.inf
 
 
 @cache

@@ -59,22 +59,33 @@ def test_crcs_fed_in_pieces_and_combined_are_the_crc_of_the_whole(algorithm, pie
     assert checksums.combine_all(algorithm, [(function(piece, 0), len(piece)) for piece in pieces]) == expected
 
 
+@pytest.mark.parametrize("direct", [True, False])
 @pytest.mark.parametrize("algorithm", CRCS)
-def test_nothing_changes_where_awscrt_takes_over(algorithm):
-    crcs = checksums._FewThenMany(algorithm, 100)
-    crc = 0
-    for piece in range(5):
+def test_nothing_changes_where_awscrt_takes_over(algorithm, direct, monkeypatch):
+    if not direct:
+        monkeypatch.setattr(checksums.crt, "crc_function", lambda _: None)
+    crcs = checksums._FewThenMany(algorithm, 100, 200)
+    crc, used = 0, set()
+    for piece in range(8):
         crc = crcs.update(memoryview(bytes([piece]) * 40), crc)
+        used.add(crcs._function)
         whole = b"".join(bytes([each]) * 40 for each in range(piece + 1))
         assert crc == slow_crc(whole, *POLYNOMIALS[algorithm])
+    assert len(used) == 2
 
 
-def test_awscrt_is_loaded_only_for_much_data():
-    script = "import sys; from s3pull.remote import checksums as c; data = bytes(32 << 20);"
-    script += "run = [c.crc_function('CRC64NVME')(data, 0) for _ in range(4)];"
-    script += "c.combine('CRC64NVME', *run[:2], len(data));"
-    script += "assert 'awscrt' not in sys.modules; assert c.crc_function('CRC64NVME')(data, 0) == run[0];"
-    subprocess.run([sys.executable, "-c", script + "assert 'awscrt' in sys.modules"], check=True)
+@pytest.mark.parametrize(("direct", "pieces"), [(True, 5), (False, 129)])
+def test_awscrt_is_used_only_for_much_data(direct, pieces):
+    """`pieces` of a MiB: the first that awscrt computes, in its library or by its import."""
+    script = "import sys; from s3pull.remote import checksums as c, crt; data = bytes(1 << 20);"
+    if not direct:
+        script += "crt.TRIED = ((0, 0), (0, 0));"
+    script += "function = c.crc_function('CRC64NVME'); first = function(data, 0);"
+    script += f"more = [function(data, 0) for _ in range({pieces - 2})]; assert '_awscrt' not in sys.modules;"
+    script += "assert 'ctypes' not in sys.modules; last = function(data, 0); assert {first, *more, last} == {first};"
+    script += "c.combine('CRC64NVME', first, last, len(data));"
+    script += f"assert ('_awscrt' in sys.modules) == {not direct}; assert ('ctypes' in sys.modules) >= {direct}"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_combining_over_gigabytes():

@@ -5,8 +5,8 @@ takes 45 to 80 ms, as long as the CRC of three gibibytes. Its functions for CRCs
 like those of any module, with a tuple of arguments, and the library names them
 (https://github.com/awslabs/aws-crt-python/blob/main/source/crc.c).
 
-That is no promise of awscrt's. So only versions are asked that it was tried with, what they answer is compared with
-what is known first, and for all others there is the import.
+That is no promise of awscrt's. So it is done where it was tried: on Linux, with these versions. What they answer is
+compared with what is known first, and for all others there is the import.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KNOWN = {"CRC64NVME": 0xAE8B14860A799888, "CRC32C": 0xE3069283, "CRC32": 0xCBF4
 @cache
 def crc_function(algorithm: str) -> Function | None:
     """`f(data, crc so far)` of an algorithm by S3's name, 0 to begin with; None where it takes an import to have it."""
-    if sys.implementation.name != "cpython":
+    if sys.implementation.name != "cpython" or sys.platform != "linux":
         return None
     try:
         function = _named(f"aws_py_checksums_{algorithm.lower()}")

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from s3pull.remote import crt
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere awscrt is imported")
+
 ALGORITHMS = ("CRC64NVME", "CRC32C", "CRC32")
 
 
@@ -61,6 +63,11 @@ def test_versions_that_were_not_tried_are_not_asked(monkeypatch, version):
 def test_the_version_that_is_locked_was_tried():
     """What was tried: 0.26.1, 0.27.6, 0.28.4, 0.29.2 and each minor version up to 0.38, for which raise TRIED."""
     assert crt.crc_function("CRC64NVME") is not None, f"try {awscrt.__version__}, and raise TRIED"
+
+
+def test_other_systems_are_not_asked(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert crt.crc_function("CRC64NVME") is None
 
 
 def test_one_that_answers_wrongly_is_not_asked(monkeypatch):

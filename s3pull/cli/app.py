@@ -66,9 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str]) -> int | None:
     entry = Entry.called(args[0]) if args else None
     found = entry.app().find(args) if entry is not None else None
-    given = plain.read(*found) if found is not None else None
-    if found is not None and given is not None:
-        return found[0].call(given.values, Said(order=given.order))
+    if found is not None:
+        command, words = found
+        given = plain.read(command, words)
+        if given is not None:
+            return command.call(given.values, Said(order=given.order))
     from s3pull.cli.root import run
 
     return run(args)

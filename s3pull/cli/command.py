@@ -63,14 +63,11 @@ class Option:
         return tuple(name.partition("/")[2] for name in self.names if "/" in name)
 
 
-class Argument:
+class Argument(Record):
     """What stands in its place on the command line."""
 
-    __slots__ = ("help", "metavar")
-
-    def __init__(self, *, metavar: str, help: str) -> None:  # noqa: A002
-        self.metavar = metavar
-        self.help = help
+    metavar: str
+    help: str
 
 
 class Said(NamedTuple):

@@ -14,10 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
-from typer.models import ParameterInfo
 
 from s3pull.cli import habits
-from s3pull.cli.command import REQUIRED, App, Argument, Command, Function, Parameter, Result, Said
+from s3pull.cli.command import REQUIRED, App, Argument, Command, Function, Option, Result, Said
 from s3pull.cli.exits import Ended
 from s3pull.cli.plain import with_empty_values
 from s3pull.errors import UsageError
@@ -75,7 +74,7 @@ def _flat(command: Command) -> Function:
     for parameter in command.parameters:
         default = inspect.Parameter.empty if parameter.plain_default is REQUIRED else parameter.plain_default
         kind: Any = list[str] if parameter.kind is list else parameter.kind
-        hint = Annotated[kind, _info(parameter)]
+        hint = Annotated[kind, _info(parameter.info)]
         signature.append(inspect.Parameter(parameter.name, keyword, default=default, annotation=hint))
     call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     call.__annotations__ = {}
@@ -83,16 +82,10 @@ def _flat(command: Command) -> Function:
     return call
 
 
-def _info(parameter: Parameter) -> ParameterInfo:
-    info = parameter.info
-    made: ParameterInfo
+def _info(info: Option | Argument) -> Any:
     if isinstance(info, Argument):
-        made = typer.Argument(metavar=info.metavar, help=info.help)
-    else:
-        made = typer.Option(
-            *info.names, metavar=info.metavar, help=info.help, rich_help_panel=info.panel, count=info.count
-        )
-    return made
+        return typer.Argument(metavar=info.metavar, help=info.help)
+    return typer.Option(*info.names, metavar=info.metavar, help=info.help, rich_help_panel=info.panel, count=info.count)
 
 
 # --- what typer's own classes do, without coercion and in our voice ---------------------------------------
@@ -101,8 +94,8 @@ def _info(parameter: Parameter) -> ParameterInfo:
 def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
     """Parse the options and arguments of `command` into `ctx.params`; what is left over is returned."""
     try:
-        args = list(with_empty_values(_optional_values(command, ctx), args))
-        given, rest, order = command.make_parser(ctx).parse_args(args=args)
+        metavars = {name: param.metavar for param in command.get_params(ctx) for name in param.opts}
+        given, rest, order = command.make_parser(ctx).parse_args(args=with_empty_values(metavars, args))
     except ParserError as error:
         raise _usage(error, command, ctx) from None
     if given.get("help") is True:
@@ -119,12 +112,6 @@ def _take(command: Any, ctx: Any, args: list[str]) -> list[str]:
         ctx.params[param.name] = value
     ctx.meta[ORDER] = [param.name for param in order]
     return list(rest)
-
-
-def _optional_values(command: Any, ctx: Any) -> set[str]:
-    return {
-        name for param in command.get_params(ctx) if str(param.metavar or "").startswith("[") for name in param.opts
-    }
 
 
 def _usage(error: Exception, command: Any, ctx: Any) -> UsageError:

@@ -1,6 +1,6 @@
 """Reads a command line where nothing is to be said about it, as nearly all that scripts and timers run.
 
-typer takes a third of the time that a small download takes to load. What it would do with a line of known options and
+Who loads typer waits for it longer than for any other package. What it would do with a line of known options and
 the right number of arguments, the standard library's getopt does as well; of any other line `read` makes nothing, and
 `parser` shows the help, or says what is wrong. A test holds both to the same answers.
 """
@@ -33,12 +33,12 @@ def read(command: Command, args: Sequence[str]) -> Given | None:
     if "--request-payer" in args:  # which may be meant as the AWS CLI has it
         return None
     options = by_name(command.parameters)
-    args = with_empty_values(_optional_values(options), args)
+    args = with_empty_values({name: of.info.metavar for name, of in options.items()}, args)
     # getopt takes the beginning of a name for the name, where there is but one, and `--` may be an option's value
     if any(word.startswith("--") and word != "--" and word.partition("=")[0] not in options for word in args):
         return None
     try:
-        pairs, rest = gnu_getopt(list(args), _short(options), _long(options))
+        pairs, rest = gnu_getopt(args, _short(options), _long(options))
     except GetoptError:
         return None
     values = _placed([p for p in command.parameters if isinstance(p.info, Argument)], rest)
@@ -91,14 +91,9 @@ def _placed(arguments: Sequence[Parameter], words: list[str]) -> dict[str, Any] 
     return None if words else values
 
 
-def _optional_values(options: Mapping[str, Parameter]) -> set[str]:
-    return {name for name, of in options.items() if (of.info.metavar or "").startswith("[")}
-
-
-def with_empty_values(optional: set[str], args: Sequence[str]) -> Sequence[str]:
-    """`args`, where an option whose value may be left out and is has an empty one."""
-    if not optional:
-        return args
+def with_empty_values(metavars: Mapping[str, str | None], args: Sequence[str]) -> list[str]:
+    """`args`, where an option whose value may be left out (its metavar is in brackets) and is has an empty one."""
+    optional = {name for name, metavar in metavars.items() if (metavar or "").startswith("[")}
     plain = args.index("--") if "--" in args else len(args)
     return [
         f"{arg}=" if at < plain and arg in optional and (args[at + 1 : at + 2] or ["-"])[0].startswith("-") else arg

@@ -20,7 +20,6 @@ from s3pull.access.values import Wrong
 from s3pull.errors import DiskError, NothingThere, UsageError
 from s3pull.records import Record
 
-_NAME = r"(?a)[a-z0-9_-]{2,}"
 _HEADER = r"\s*\[\s*([^\[\]]+?)\s*\]"
 _LOCK_PATIENCE = 10.0
 _FORM = 'a share is [shares.NAME] and below it lines like bucket = "acme-data"'
@@ -109,7 +108,7 @@ def share(name: str, settings: Mapping[str, object], place: Callable[[str], str]
     `place` says where a key stands, for messages. Raises UsageError.
     """
     place = place or (lambda key: f"share {name!r}: {key}" if key else f"share {name!r}")
-    if not re.fullmatch(_NAME, name):
+    if not re.fullmatch(values.SHARE_NAME, name):
         hint = "2 or more characters of a-z, 0-9, _ and -"
         raise UsageError(f"{place('')} has a name that cannot be: {name!r}", hint=hint)
     for key in settings:

@@ -17,6 +17,7 @@ SHORTEST_SESSION = 900
 LONGEST_SESSION = 43_200
 LONGEST_CHAINED_SESSION = 3_600
 
+SHARE_NAME = r"[a-z0-9_-]{2,}"
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 _DURATION = r"(?a)(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?"
 _ROLE = r"(?a)arn:(aws[a-z-]*):iam::(\d{12}):role/([\w+=,.@/-]+)"

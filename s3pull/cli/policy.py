@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from s3pull.access.values import SHARE_NAME
 from s3pull.cli import handed
 from s3pull.cli.command import App, Argument, Choice, Option, command
 from s3pull.cli.options import ConfigChoice, ReportChoice, one_of
@@ -32,7 +33,7 @@ _KINDS = "trust|role|bucket|key|consumer|session|cloudtrail|revoke|all"
 _LARGEST = 1024 * 1024
 _GIVE = "give a file with a policy in JSON, or - for what comes through a pipe"
 #: what can be a share; after --check anything else is one more file
-_SHARE = re.compile(r"[a-z0-9_-]{2,}:?", re.ASCII)
+_SHARE = rf"{SHARE_NAME}:?"
 
 app = App()
 
@@ -161,7 +162,7 @@ def policy(
     from s3pull.cli.render import Output
 
     out = Output(output)
-    files = (*check, *(name for name in names if check and not _SHARE.fullmatch(name)))
+    files = (*check, *(name for name in names if check and not re.fullmatch(_SHARE, name)))
     names = tuple(name for name in names if name not in files)
     if check and form != "json":
         raise UsageError("--check and --format exclude each other", hint="--json prints findings as JSON lines")

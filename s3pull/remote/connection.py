@@ -134,6 +134,11 @@ class Connection:
     def tls_session(self) -> ssl.SSLSession | None:
         return self._channel.session if isinstance(self._channel, Tls) else None
 
+    @property
+    def tls_resumed(self) -> bool:
+        """Whether it was opened with the TLS session of an earlier one."""
+        return isinstance(self._channel, Tls) and self._channel.session_reused
+
     # --- one exchange --------------------------------------------------------------------------------------
 
     def ask(self, request: bytes) -> Head:

@@ -29,6 +29,8 @@ CONNECT_SECONDS = 10.0
 #: with further addresses to try, no single one may use up all the time
 _ONE_OF_SEVERAL_SECONDS = 4.0
 _POLL_SECONDS = 0.2
+#: for which one TLS session is used
+_SESSION_SECONDS = 60.0
 _IN_PROGRESS = {
     errno.EINPROGRESS,
     errno.EWOULDBLOCK,
@@ -62,6 +64,7 @@ class Dialer:
         self._seconds = seconds
         self._clock = clock
         self._session: ssl.SSLSession | None = None
+        self._session_until = 0.0
         self._session_lock = threading.Lock()
 
     def open(self, connection: Connection) -> None:
@@ -88,12 +91,19 @@ class Dialer:
         connection.opened(channel)
 
     def remember_session(self, connection: Connection) -> None:
-        """Keep the TLS session of a connection that has answered: TLS 1.3 sends its tickets after the handshake."""
-        if self._proxy is None:
-            with self._session_lock:
-                session = connection.tls_session
-                if session is not None and session.has_ticket:
-                    self._session = session
+        """Keep the TLS session of a connection that has answered: TLS 1.3 sends its tickets after the handshake.
+
+        One that the other side takes up serves for a minute: Python copies it, which takes as long as such a handshake.
+        """
+        if self._proxy is not None:
+            return
+        with self._session_lock:
+            if connection.tls_resumed and self._clock() < self._session_until:
+                return
+            session = connection.tls_session
+            if session is not None and session.has_ticket:
+                self._session = session
+                self._session_until = self._clock() + _SESSION_SECONDS
 
     # --- steps ---------------------------------------------------------------------------------------------
 

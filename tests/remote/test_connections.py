@@ -21,6 +21,7 @@ from s3pull.remote.dial import Dialer
 from s3pull.remote.engine import SocketStore, open_store
 from s3pull.remote.pool import Pool
 from s3pull.remote.retry import Patience
+from s3pull.remote.routes import Request
 from tests.fakes import FakeProxy
 from tests.fakes.tls import authority, server_context
 from tests.waiting import wait_until
@@ -234,6 +235,47 @@ def test_tls_sessions_are_resumed(fake_aws_tls):
     store._route.pool.drop(first)
     store._route.pool.drop(second)
     assert reused == [True]
+    store.close()
+
+
+def answered(store, connection):
+    """An exchange over `connection`, which then goes back to the pool."""
+    connection.ask(store._route.wire(Request(b"HEAD", "k", b"/k"), store.credentials.current()))
+    store._route.pool.give(connection)
+
+
+def test_a_tls_session_that_is_taken_up_serves_for_a_minute(fake_aws_tls):
+    store = opened(fake_aws_tls)
+    store.head("k")
+    pool = store._route.pool
+    dialer, now = pool._dialer, [time.monotonic()]
+    dialer._clock = lambda: now[0]
+
+    def kept_after_another_connection():
+        before, connection = dialer._session, pool.take(fresh=True)
+        assert connection.tls_resumed
+        answered(store, connection)
+        return dialer._session is before
+
+    assert dialer._session is not None
+    assert kept_after_another_connection()
+    now[0] += 61
+    assert not kept_after_another_connection()
+    assert kept_after_another_connection()
+    store.close()
+
+
+def test_a_tls_session_that_is_not_taken_up_is_replaced(fake_aws_tls):
+    store = opened(fake_aws_tls)
+    store.head("k")
+    pool = store._route.pool
+    dialer, before = pool._dialer, pool._dialer._session
+    dialer._session = None
+    connection = pool.take(fresh=True)
+    dialer._session = before
+    assert not connection.tls_resumed
+    answered(store, connection)
+    assert dialer._session is not before
     store.close()
 
 

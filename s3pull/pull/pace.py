@@ -58,9 +58,9 @@ def most(latency: float) -> int:
 
 def ahead(latency: float, threads: int) -> int:
     """Requests of small objects that each of so many threads keeps under way: what the threads can work off while an
-    answer is on its way, and twice as many again, because answers do not come evenly.
+    answer is on its way, and three times as many again, because answers do not come evenly.
     """
-    return max(_LEAST_AHEAD, min(_MOST_AHEAD, round(3 * latency / _OWN_SECONDS / threads)))
+    return max(_LEAST_AHEAD, min(_MOST_AHEAD, round(4 * latency / _OWN_SECONDS / threads)))
 
 
 class _Phase(Enum):

@@ -180,7 +180,7 @@ class Puller:
         else:
             if begun is not None:
                 worker.pending.append(begun)
-                worker.catch_up(self.window.width(item.object.size) - 1)
+                worker.make_way(self.window.width(item.object.size))
 
     def again(self, item: Item, reason: str, received: int) -> Task:
         """A task for an object that came back from the second process, for which so many bytes came there."""

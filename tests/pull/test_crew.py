@@ -3,9 +3,11 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3pull.errors import Cancelled
-from s3pull.pull.crew import Crew
+from s3pull.pull.crew import Crew, Worker
 from s3pull.pull.pace import Pace, ahead, most, opening, streams
 from s3pull.pull.progress import Progress
 
@@ -214,7 +216,7 @@ def test_the_opening_follows_the_latency(latency, connections):
 
 @pytest.mark.parametrize(
     ("latency", "threads", "requests"),
-    [(0.0, 1, 4), (0.0005, 1, 4), (0.004, 1, 30), (0.03, 8, 28), (0.03, 64, 4), (1.0, 2, 240)],
+    [(0.0, 1, 4), (0.0005, 1, 5), (0.004, 1, 40), (0.03, 8, 38), (0.03, 64, 5), (1.0, 2, 240)],
 )
 def test_requests_ahead_follow_the_latency_too(latency, threads, requests):
     assert ahead(latency, threads) == requests
@@ -312,6 +314,27 @@ def test_what_is_pending_outlives_its_task_and_is_ended_before_the_thread_waits(
     assert told == [
         ("asked", 0), ("asked", 1), ("asked", 2), ("ended", 0), ("asked", 3), ("ended", 1), ("ended", 2), ("ended", 3),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "asked", "left"),
+    [(1, 1, 0), (2, 2, 1), (3, 3, 1), (4, 3, 3), (4, 4, 2), (15, 15, 7), (16, 16, 8), (128, 127, 127), (128, 128, 120)],
+)
+def test_answers_are_taken_in_a_row_once_as_much_is_asked_for_as_may_be(width, asked, left):
+    told, worker = [], Worker(Progress().meter())
+    worker.pending += [Asked(told, n) for n in range(asked)]
+    worker.make_way(width)
+    assert told == [("ended", n) for n in range(asked - left)]
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=300))
+def test_no_more_is_ever_pending_than_may_be(widths):
+    told, worker = [], Worker(Progress().meter())
+    for n, width in enumerate(widths):
+        worker.pending.append(Asked(told, n))
+        worker.make_way(width)
+        assert len(worker.pending) < width
+    assert told == [("ended", n) for n in range(len(told))]
 
 
 def test_what_is_pending_when_the_run_ends_early_is_dropped():
@@ -443,6 +466,6 @@ def test_who_is_alone_again_has_all_connections_and_streams():
 
 
 def test_room_is_what_the_way_asks_for_and_the_limit_allows():
-    assert crew(jobs=256, latency=lambda: 0.03).room == 225
+    assert crew(jobs=256, latency=lambda: 0.03).room == 240
     assert crew(jobs=8, latency=lambda: 0.03).room == 8
     assert crew(jobs=256, latency=lambda: 0.0).room == 4

@@ -15,13 +15,12 @@ after another, then `-<parts>`. Only CRCs combine: that of A and that of B give 
 computed apart.
 
 An algorithm that cannot be computed is never a mismatch: callers say "not verified", not "corrupt". The C code
-is that of anycrc and, for much data, of awscrt; both are imported late.
+is that of awscrt, called in its library (`remote.crt`), or where that cannot be, of anycrc; both are loaded late.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
@@ -37,8 +36,8 @@ Data = bytes | bytearray | memoryview
 _CRC_BYTES = {"CRC64NVME": 8, "CRC32": 4, "CRC32C": 4}
 #: anycrc's names; awscrt's are S3's in small letters
 _CRC_MODELS = {"CRC64NVME": "CRC64-NVME", "CRC32": "CRC32", "CRC32C": "CRC32C"}
-#: bytes for which awscrt is not worth the time that it takes to find, and those for which it is not worth its import
-_FEW, _MANY = 4 * 1024 * 1024, 128 * 1024 * 1024
+#: bytes for which awscrt is not worth its import
+_FEW = 128 * 1024 * 1024
 _DIGESTS = {"SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512", "MD5": "md5"}
 _XXHASHES = {"XXHASH64": "new_xxhash64", "XXHASH3": "new_xxhash3_64", "XXHASH128": "new_xxhash3_128"}
 _MAX_PARTS = 10_000
@@ -58,39 +57,29 @@ class Hasher(Protocol):
 @cache
 def crc_function(algorithm: str) -> Callable[[Data, int], int]:
     """`f(data, crc so far)`, 0 to begin with. KeyError for what is no CRC."""
-    return _FewThenMany(algorithm).update
+    return crt.crc_function(algorithm) or _FewThenMany(algorithm).update
 
 
 class _FewThenMany:
     """Computes the first `few` bytes by anycrc and, once there is more, all others by awscrt.
 
-    awscrt is two to four times as fast, and lets other threads work meanwhile. Where it has to be imported, that takes
-    as long as anycrc needs for half a gibibyte: then it is for `many`.
+    awscrt is two to four times as fast, and lets other threads work meanwhile, but to import it takes as long as anycrc
+    needs for half a gibibyte.
     """
 
-    def __init__(self, algorithm: str, few: int = _FEW, many: int = _MANY) -> None:
+    def __init__(self, algorithm: str, few: int = _FEW) -> None:
         self._algorithm = algorithm
         self._function: Callable[[Data, int], int] = _model(algorithm).calc
-        self._left: float = few
-        self._before_import = many - few
+        self._left: int | None = few
 
     def update(self, data: Data, crc: int = 0) -> int:
-        self._left -= len(data)
-        if self._left < 0:
-            self._function, self._left = self._faster()
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                from awscrt import checksums
+
+                self._function, self._left = getattr(checksums, self._algorithm.lower()), None
         return self._function(data, crc)
-
-    def _faster(self) -> tuple[Callable[[Data, int], int], float]:
-        """What computes from now on, and for how many bytes."""
-        found = crt.crc_function(self._algorithm)
-        if found is not None:
-            return found, math.inf
-        if self._before_import > 0:
-            left, self._before_import = self._left + self._before_import, 0
-            return self._function, left
-        from awscrt import checksums
-
-        return getattr(checksums, self._algorithm.lower()), math.inf
 
 
 @cache
@@ -100,9 +89,14 @@ def _model(algorithm: str) -> Any:
     return Model(_CRC_MODELS[algorithm])
 
 
+@cache
+def _combine_function(algorithm: str) -> Callable[[int, int, int], int]:
+    return crt.combine_function(algorithm) or _model(algorithm).combine
+
+
 def combine(algorithm: str, first: int, second: int, second_length: int) -> int:
     """The CRC of A+B from that of A, that of B and the length of B in bytes. KeyError for what is no CRC."""
-    return int(_model(algorithm).combine(first, second, second_length))
+    return _combine_function(algorithm)(first, second, second_length)
 
 
 def combine_all(algorithm: str, pieces: Iterable[tuple[int, int]]) -> int:

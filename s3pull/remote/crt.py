@@ -1,8 +1,8 @@
 """awscrt's CRCs without awscrt's start.
 
 Who imports awscrt starts all of it: it gathers entropy and reads trust stores for a TLS and an MQTT of its own, which
-takes 45 to 80 ms, as long as the CRC of three gibibytes. Its functions for CRCs need nothing of that: they are called
-like those of any module, with a tuple of arguments, and the library names them
+takes 45 to 80 ms, as long as the CRC of three gibibytes. Its functions for CRCs need nothing of that, and are there in
+4 ms: they are called like those of any module, with a tuple of arguments, and the library names them
 (https://github.com/awslabs/aws-crt-python/blob/main/source/crc.c).
 
 That is no promise of awscrt's. So it is done where it was tried: on Linux, with these versions. What they answer is
@@ -18,6 +18,7 @@ from importlib.machinery import PathFinder
 from typing import Any
 
 Function = Callable[[Any, int], int]
+Combine = Callable[[int, int, int], int]
 
 #: the first and the last version that it was tried with (`tests/remote/test_crt.py`)
 TRIED = ((0, 26), (0, 38))
@@ -28,17 +29,32 @@ _KNOWN = {"CRC64NVME": 0xAE8B14860A799888, "CRC32C": 0xE3069283, "CRC32": 0xCBF4
 @cache
 def crc_function(algorithm: str) -> Function | None:
     """`f(data, crc so far)` of an algorithm by S3's name, 0 to begin with; None where it takes an import to have it."""
+    return _tried(algorithm, "", lambda function: function(b"6789", function(b"12345", 0)))
+
+
+@cache
+def combine_function(algorithm: str) -> Combine | None:
+    """`f(crc of A, crc of B, bytes of B)`, the CRC of A+B; None where it cannot be had so. awscrt has it since 0.31."""
+    crc = crc_function(algorithm)
+    if crc is None:
+        return None
+    first, second = crc(b"12345", 0), crc(b"6789", 0)
+    return _tried(algorithm, "_combine", lambda function: function(first, second, 4))
+
+
+def _tried(algorithm: str, suffix: str, known: Callable[[Callable[..., int]], int]) -> Callable[..., int] | None:
+    """The function of that name, if `known`, what it says of what is known, is right."""
     if sys.implementation.name != "cpython" or sys.platform != "linux":
         return None
     try:
-        function = _named(f"aws_py_checksums_{algorithm.lower()}")
-        known = function(b"6789", function(b"12345", 0)) == _KNOWN[algorithm]
+        function = _named(f"aws_py_checksums_{algorithm.lower()}{suffix}")
+        right = known(function) == _KNOWN[algorithm]
     except (ImportError, AttributeError, KeyError, OSError, TypeError, ValueError):
         return None
-    return function if known else None
+    return function if right else None
 
 
-def _named(name: str) -> Function:
+def _named(name: str) -> Callable[..., int]:
     import awscrt
 
     if not TRIED[0] <= _version(awscrt.__version__) <= TRIED[1]:
@@ -51,8 +67,8 @@ def _named(name: str) -> Function:
     called = ctypes.PyDLL(found.origin)[name]  # which lets other threads work by itself
     called.argtypes, called.restype = (ctypes.py_object, ctypes.py_object), ctypes.py_object
 
-    def function(data: Any, crc: int) -> int:
-        return called(None, (data, crc))  # type: ignore[no-any-return]
+    def function(*arguments: Any) -> int:
+        return called(None, arguments)  # type: ignore[no-any-return]
 
     return function
 

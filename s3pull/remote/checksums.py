@@ -21,6 +21,7 @@ is that of awscrt, called in its library (`remote.crt`), or where that cannot be
 from __future__ import annotations
 
 import hashlib
+import math
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable
@@ -70,15 +71,14 @@ class _FewThenMany:
     def __init__(self, algorithm: str, few: int = _FEW) -> None:
         self._algorithm = algorithm
         self._function: Callable[[Data, int], int] = _model(algorithm).calc
-        self._left: int | None = few
+        self._left: float = few
 
     def update(self, data: Data, crc: int = 0) -> int:
-        if self._left is not None:
-            self._left -= len(data)
-            if self._left < 0:
-                from awscrt import checksums
+        self._left -= len(data)  # any thread may do so: what they count together may be a little wrong
+        if self._left < 0:
+            from awscrt import checksums
 
-                self._function, self._left = getattr(checksums, self._algorithm.lower()), None
+            self._function, self._left = getattr(checksums, self._algorithm.lower()), math.inf
         return self._function(data, crc)
 
 

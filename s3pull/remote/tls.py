@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from s3pull.errors import ServiceError, Transient, UsageError
+from s3pull.remote.tlsrecords import OneByOne, Reads, many_at_once
 
 
 def make_context(ca_bundle: str | None, environ: Mapping[str, str]) -> ssl.SSLContext:
@@ -87,10 +88,6 @@ class Bytes(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
-#: Each record is a call that gives the GIL away. Where several threads have much to decrypt one of them does it at a
-#: time, and the others wait here, not for the GIL, which they would be handed after each record.
-_turn = threading.Lock()
-
 #: each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time
 _rooms = threading.local()
 
@@ -100,14 +97,15 @@ class Tls:
 
     `ssl.SSLSocket` makes two system calls for each record of 16 KiB and gives the GIL away at each. Reading what the
     kernel has in one call and decrypting from memory moves twice as much on one core (measured: 620 against 1,340 MB/s
-    on one connection), and with several threads most of the hand-overs of the GIL are gone.
+    on one connection), and with several threads most of the hand-overs of the GIL are gone. Once much has come at a
+    time OpenSSL is asked for many records at once, where that can be done (`tlsrecords`).
     """
 
     #: what is asked of the kernel at once: enough for the answer to a small GET, doubled each time there was as much,
     #: and no more than twice what the reader takes at once
     _FIRST = 32 * 1024
     _MOST = 512 * 1024
-    #: what is worth to wait for a turn
+    #: what is worth to ask OpenSSL for at once
     _MUCH = 64 * 1024
 
     def __init__(self, outer: Bytes, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None = None) -> None:
@@ -118,6 +116,11 @@ class Tls:
         name = host.encode("ascii") if host.isascii() else host
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
         self._want = self._FIRST
+        self._python = OneByOne(self._tls, self._incoming)
+        self._reads: Reads = self._python
+        self._asked = False  # for many records at once
+        if isinstance(outer, Tls):
+            outer._asked = True  # it is read into the room that it reads from, so it has to copy what is in there
 
     def do_handshake(self) -> None:
         """Raises what `handshake_error` knows, and TimeoutError where the socket has a timeout."""
@@ -132,42 +135,19 @@ class Tls:
 
     def recv_into(self, buffer: memoryview) -> int:
         """At least a byte, and all that was read from the network already if there is room; 0 at the end."""
-        incoming = self._incoming
-        if not incoming.pending and not self._tls.pending():  # an exception would say so, too, and cost more
-            self._fill(len(buffer))
         while True:
-            if incoming.pending < self._MUCH:
-                count = self._decrypt(buffer)
-            else:
-                with _turn:
-                    count = self._decrypt(buffer)
+            count = self._reads.read(buffer)
             if count >= 0:
                 return count
             self._fill(len(buffer))
-
-    def _decrypt(self, buffer: memoryview) -> int:
-        """Of what is there as much as there is room for; 0 at the end, -1 where that is no whole record."""
-        read, incoming = self._tls.read, self._incoming
-        count, size = 0, len(buffer)
-        while True:
-            try:
-                got = read(size - count, buffer[count:])  # type: ignore[arg-type, unused-ignore]
-            except ssl.SSLWantReadError:
-                return count or -1
-            except ssl.SSLEOFError:
-                return count
-            else:
-                count += got  # type: ignore[operator, unused-ignore]  # a number: it has a buffer
-                if not got or count == size or not incoming.pending:
-                    return count
 
     def sendall(self, data: bytes) -> None:
         self._tls.write(data)
         self._flush()
 
-    def pending(self) -> int:
-        """Bytes that have arrived and were not asked for."""
-        return self._tls.pending() + self._incoming.pending
+    def pending(self) -> bool:
+        """Whether there are bytes that have arrived and were not asked for."""
+        return self._reads.pending()
 
     @property
     def session(self) -> ssl.SSLSession | None:
@@ -190,10 +170,15 @@ class Tls:
         except AttributeError:
             room = _rooms.room = memoryview(bytearray(self._MOST))
         want = self._want
+        if self._reads is not self._python:
+            want = min(want, max(size, self._FIRST))  # what there is no room for would be copied
         count = self._outer.recv_into(room[:want])
         if not count:
-            self._incoming.write_eof()
+            self._reads.ended()
             return
-        self._incoming.write(room[:count])
+        if count >= self._MUCH and not self._asked:
+            self._asked = True
+            self._reads = many_at_once(self._tls, self._incoming, self._outgoing, self._python)
+        self._reads.arrived(room[:count])
         if count == want < min(2 * size, self._MOST):
             self._want = 2 * want

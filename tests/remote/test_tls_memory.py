@@ -1,67 +1,53 @@
 """TLS from memory: how much is asked of the kernel, and that no thread keeps its turn while it waits for more."""
 
-import ssl
-
 import pytest
 
-from s3pull.remote import tls as module
-from s3pull.remote.tls import Tls
-from tests.fakes.tls import authority, server_context
+from s3pull.remote import tlsrecords
+from tests.fakes.wire import Wire, read
 
 KIB = 1024
 
 
-class Wire:
-    """A server in memory. It gives what was asked for at once, if there is as much, and notes how much that was."""
+@pytest.fixture(params=["many at once", "one by one"])
+def reading(request, monkeypatch):
+    if request.param == "one by one":
+        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+    return request.param
+
+
+class Noting(Wire):
+    """Notes at each read from the network whether somebody had a turn to decrypt."""
 
     def __init__(self):
-        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._server = server_context().wrap_bio(self._in, self._out, server_side=True)
-        self.asked, self.turns, self.most = [], [], None
-        self.tls = Tls(self, ssl.create_default_context(cafile=authority()[0]), "localhost")
-        self.tls.do_handshake()
-        self._server.do_handshake()
-        self.asked.clear()
-
-    def sendall(self, data):
-        self._in.write(data)
-        try:
-            self._server.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
-
-    def say(self, data):
-        while data:
-            data = data[self._server.write(data) :]
+        self.turns = []
+        super().__init__()
 
     def recv_into(self, buffer):
-        self.asked.append(len(buffer))
-        self.turns.append(module._turn.locked())
-        data = self._out.read(min(len(buffer), self.most or len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def read(wire, size, piece):
-    """All that was said, in pieces."""
-    said, buffer = b"", memoryview(bytearray(piece))
-    while len(said) < size:
-        count = wire.tls.recv_into(buffer[: size - len(said)])
-        assert count
-        said += buffer[:count]
-    return said
+        self.turns.append(tlsrecords._turn.locked())
+        return super().recv_into(buffer)
 
 
 @pytest.mark.parametrize(("piece", "most"), [(4, 32), (16, 32), (128, 256), (256, 512), (1024, 512)])
-def test_twice_what_the_reader_takes_is_asked_of_the_kernel_at_most(piece, most):
+def test_twice_what_the_reader_takes_is_asked_of_the_kernel_at_most(monkeypatch, piece, most):
+    monkeypatch.setattr(tlsrecords, "_library", lambda: None)
     wire, said = Wire(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     assert read(wire, len(said), piece * KIB) == said
     assert max(wire.asked) == most * KIB
 
 
-def test_nobody_waits_for_the_network_while_others_wait_for_their_turn():
+@pytest.mark.parametrize(("piece", "most"), [(4, 32), (16, 32), (128, 128), (256, 256), (1024, 512)])
+def test_what_would_have_to_be_copied_is_not_asked_for(piece, most):
     wire, said = Wire(), bytes(range(256)) * 16 * KIB
+    wire.say(said)
+    read(wire, 4 * KIB * KIB - 300 * KIB, 1024 * KIB)
+    wire.asked.clear()
+    assert read(wire, 300 * KIB, piece * KIB) == said[-300 * KIB :]
+    assert max(wire.asked) <= most * KIB
+
+
+def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(reading):
+    wire, said = Noting(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     for wire.most in (None, 100_003, 5):
         assert read(wire, 100_000, 256 * KIB) == said[:100_000]
@@ -69,16 +55,17 @@ def test_nobody_waits_for_the_network_while_others_wait_for_their_turn():
     assert not any(wire.turns)
 
 
-def test_much_is_decrypted_in_a_turn(monkeypatch):
+def test_much_is_decrypted_in_a_turn_where_each_record_is_a_call(monkeypatch):
+    monkeypatch.setattr(tlsrecords, "_library", lambda: None)
     wire, turns = Wire(), []
     wire.say(bytes(KIB * KIB))
-    decrypt = wire.tls._decrypt
+    following = tlsrecords.OneByOne.next
 
-    def noted(buffer):
-        turns.append((wire.tls._incoming.pending >= 64 * KIB, module._turn.locked()))
-        return decrypt(buffer)
+    def noted(reads, buffer):
+        turns.append((reads._incoming.pending >= 64 * KIB, tlsrecords._turn.locked()))
+        return following(reads, buffer)
 
-    monkeypatch.setattr(wire.tls, "_decrypt", noted)
+    monkeypatch.setattr(tlsrecords.OneByOne, "next", noted)
     read(wire, KIB * KIB, 256 * KIB)
     assert {much for much, _ in turns} == {True, False}
     assert all(much == turn for much, turn in turns)

@@ -1,0 +1,113 @@
+"""A TLS server in memory, and the connection of ours to it."""
+
+from __future__ import annotations
+
+import ssl
+
+from s3pull.remote.tls import Tls
+from tests.fakes.tls import authority, server_context
+
+
+class Wire:
+    """It gives what was asked for at once, if there is as much (`most`: no more than that), and notes how much that
+    was. `version`: of TLS. `over`: nothing comes after what was said."""
+
+    def __init__(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = server_context()
+        context.minimum_version = context.maximum_version = version
+        self._server = context.wrap_bio(self._in, self._out, server_side=True)
+        self.asked: list[int] = []
+        self.most: int | None = None
+        self.over = False
+        self.tls = Tls(self, ssl.create_default_context(cafile=authority()[0]), "localhost")
+        self.tls.do_handshake()
+        self._server.do_handshake()
+        self.asked.clear()
+
+    def sendall(self, data: bytes) -> None:
+        self._in.write(data)
+        try:
+            self._server.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+
+    def say(self, data: bytes) -> None:
+        """Records of 16 KiB and one with the rest."""
+        while data:
+            data = data[self._server.write(data) :]
+
+    def hear(self) -> bytes:
+        """What our side has sent."""
+        return self._server.read(1 << 20)
+
+    def bye(self) -> None:
+        """Say that nothing follows (close_notify)."""
+        try:
+            self._server.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # our side does not answer
+        self.over = True
+
+    def spoil(self) -> None:
+        """One bit of what was said is another one on its way."""
+        data = bytearray(self._out.read())
+        data[len(data) // 2 + 1000] ^= 1  # not where a record begins
+        self._out.write(data)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        self.asked.append(len(buffer))
+        data = self._out.read(min(len(buffer), self.most or len(buffer)))
+        assert data or self.over, "our side waits for what nobody sends"
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def read(wire: Wire, size: int, piece: int) -> bytes:
+    """All that was said, in pieces; what was read into is not what the next piece finds."""
+    said, buffer = b"", memoryview(bytearray(piece))
+    while len(said) < size:
+        count = wire.tls.recv_into(buffer[: size - len(said)])
+        assert count
+        said += buffer[:count]
+    return said
+
+
+class Tunnel(Wire):
+    """A proxy that speaks TLS itself: `inner` is our connection through it, to a server that says what it is told."""
+
+    def __init__(self) -> None:
+        self._there, self._back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._beyond: ssl.SSLObject | None = None
+        super().__init__()
+        self._beyond = server_context().wrap_bio(self._there, self._back, server_side=True)
+        self.inner = Tls(self.tls, ssl.create_default_context(cafile=authority()[0]), "localhost")
+        self.inner.do_handshake()
+        self._pass_on()
+
+    def tell(self, data: bytes, *, batch: int = 1 << 20) -> None:
+        """The server says it in records of 16 KiB; the proxy puts so many bytes of them at a time into its own."""
+        assert self._beyond is not None
+        while data:
+            data = data[self._beyond.write(data[:16384]) :]
+        while held := self._back.read(batch):
+            self.say(held)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        if self._beyond is not None:
+            self._pass_on()
+        return super().recv_into(buffer)
+
+    def _pass_on(self) -> None:
+        assert self._beyond is not None
+        try:
+            while True:
+                self._there.write(self.hear())
+        except ssl.SSLWantReadError:
+            pass
+        try:
+            self._beyond.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        if held := self._back.read():
+            self.say(held)

@@ -1,0 +1,296 @@
+"""Many records in one call: the same bytes, ends and errors as from Python, and Python's way where it was not tried."""
+
+import gc
+import os
+import ssl
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3pull.remote import tlsrecords
+from s3pull.remote.tlsrecords import ManyAtOnce, OneByOne
+from tests.fakes.wire import Tunnel, Wire, read
+
+KIB = 1024
+MUCH = 64 * KIB
+
+tried = pytest.mark.skipif(
+    sys.platform != "linux" or not tlsrecords.TRIED[0] <= sys.version_info[:2] <= tlsrecords.TRIED[1],
+    reason="elsewhere Python reads",
+)
+versions = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+
+
+def streaming(version=ssl.TLSVersion.TLSv1_3, size=MUCH) -> tuple[Wire, bytes]:
+    """A connection over which much came already."""
+    wire = Wire(version)
+    wire.say(bytes(2 * MUCH))
+    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
+    assert isinstance(wire.tls._reads, ManyAtOnce)
+    said = os.urandom(size)
+    wire.say(said)
+    return wire, said
+
+
+@tried
+@versions
+@settings(max_examples=40, deadline=None)
+@given(
+    said=st.lists(st.integers(1, 200_000), min_size=1, max_size=6),
+    pieces=st.lists(st.integers(300, 300_000), min_size=1, max_size=6),
+    arrive=st.lists(st.integers(300, 300_000), min_size=1, max_size=4),
+)
+def test_what_is_read_is_what_was_said(version, said, pieces, arrive):
+    wire, first = streaming(version)
+    data = os.urandom(sum(said))
+    at = 0
+    for size in said:
+        wire.say(data[at : at + size])
+        at += size
+    data, got, number = first + data, 0, 0
+    while got < len(data):
+        wire.most = arrive[number % len(arrive)]
+        buffer = memoryview(bytearray(pieces[number % len(pieces)]))
+        count = wire.tls.recv_into(buffer)
+        assert 0 < count <= len(buffer)
+        assert buffer[:count] == data[got : got + count]
+        got, number = got + count, number + 1
+    assert got == len(data)
+    assert not wire.tls.pending()
+
+
+@tried
+def test_all_that_has_arrived_comes_in_one_call(monkeypatch):
+    wire, said = streaming(size=200 * KIB)
+    calls = []
+    monkeypatch.setattr(OneByOne, "next", lambda reads, buffer: calls.append(buffer) or -1)
+    buffer = memoryview(bytearray(512 * KIB))
+    count = wire.tls.recv_into(buffer)
+    assert count > 100 * KIB
+    assert buffer[:count] == said[:count]
+    assert len(calls) == 1  # before anything had arrived
+
+
+@tried
+def test_what_had_no_room_is_kept_from_whoever_reads_next_in_this_thread():
+    wires = [streaming(size=300 * KIB) for _ in range(3)]
+    got, kept = [b"", b"", b""], 0
+    piece = memoryview(bytearray(30_000))
+    for _ in range(10):
+        for number, (wire, _) in enumerate(wires):
+            count = wire.tls.recv_into(piece)
+            kept += wire.tls.pending()
+            got[number] += piece[:count]
+    assert kept
+    assert all(some and said.startswith(some) for some, (_, said) in zip(got, wires, strict=True))
+
+
+@tried
+@versions
+def test_both_sides_go_on_talking(version):
+    wire, said = streaming(version)
+    for number in range(20):
+        assert read(wire, len(said), 10_000) == said
+        wire.tls.sendall(b"request %d" % number)
+        assert wire.hear() == b"request %d" % number
+        said = os.urandom(100_000)
+        wire.say(said)
+
+
+@pytest.mark.parametrize("many", [pytest.param(True, marks=tried), False])
+@versions
+@pytest.mark.parametrize("polite", [True, False])
+def test_the_end_is_told_as_python_tells_it(many, version, polite, monkeypatch):
+    if not many:
+        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+    wire = Wire(version)
+    said = os.urandom(4 * MUCH)
+    wire.say(said)
+    if polite:
+        wire.bye()
+    wire.over = True
+    assert read(wire, len(said), 100_000) == said
+    assert isinstance(wire.tls._reads, ManyAtOnce) == many
+    for _ in range(2):
+        assert wire.tls.recv_into(memoryview(bytearray(100))) == 0
+
+
+@pytest.mark.parametrize("many", [pytest.param(True, marks=tried), False])
+@versions
+def test_what_was_changed_on_its_way_is_an_error(many, version, monkeypatch):
+    if not many:
+        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+    wire = Wire(version)
+    wire.say(bytes(2 * MUCH))
+    read(wire, 2 * MUCH, MUCH)
+    assert isinstance(wire.tls._reads, ManyAtOnce) == many
+    said = os.urandom(10 * 16 * KIB)
+    wire.say(said)
+    wire.spoil()
+    got, buffer = b"", memoryview(bytearray(MUCH))
+    with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac|decryption failed|record layer failure"):
+        while True:
+            count = wire.tls.recv_into(buffer)
+            got += buffer[:count]
+    assert said.startswith(got)
+    # and the next connection of this thread hears nothing of it
+    other = Wire(version)
+    other.say(bytes(MUCH))
+    assert read(other, MUCH, MUCH) == bytes(MUCH)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    said=st.lists(st.integers(1, 300_000), min_size=1, max_size=4),
+    pieces=st.lists(st.integers(10_000, 300_000), min_size=1, max_size=4),
+    arrive=st.lists(st.integers(5_000, 300_000), min_size=1, max_size=4),
+    batch=st.integers(1000, 50_000),
+)
+def test_tls_in_the_tls_of_a_proxy(said, pieces, arrive, batch):
+    tunnel = Tunnel()
+    data = os.urandom(4 * MUCH + sum(said))
+    at = 0
+    for size in (4 * MUCH, *said):
+        tunnel.tell(data[at : at + size], batch=batch)
+        at += size
+    got, number = 0, 0
+    while got < len(data):
+        tunnel.most = arrive[number % len(arrive)]
+        buffer = memoryview(bytearray(pieces[number % len(pieces)]))
+        count = tunnel.inner.recv_into(buffer)
+        assert buffer[:count] == data[got : got + count]
+        got, number = got + count, number + 1
+    assert not tunnel.inner.pending()
+
+
+@tried
+def test_threads_read_side_by_side():
+    wires = [streaming(size=3000 * KIB) for _ in range(6)]
+    got = {}
+
+    def work(number):
+        wire, said = wires[number]
+        got[number] = read(wire, len(said), 77_777)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [got[number] for number in range(6)] == [said for _, said in wires]
+
+
+@tried
+def test_a_connection_goes_from_thread_to_thread():
+    wire, said = streaming(size=2000 * KIB)
+    got = []
+
+    def work():
+        got.append(read(wire, 100_000, 30_000))
+
+    for _ in range(20):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert b"".join(got) == said[:2_000_000]
+
+
+@tried
+def test_nothing_is_left_of_it_when_it_ends():
+    def memory() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def some(count: int) -> None:
+        for _ in range(count):
+            wire, _ = streaming()
+            wire.tls.recv_into(memoryview(bytearray(30_000)))  # the rest is kept, and goes, too
+        del wire
+        gc.collect()  # a wire knows its connection, and the connection its wire
+
+    some(200)  # what Python itself grows by
+    before = memory()
+    some(200)
+    assert memory() - before < 4 * KIB * KIB  # of 200 times 64 KiB and more
+
+
+def test_little_is_read_as_python_reads():
+    wire = Wire()
+    for _ in range(50):
+        wire.say(bytes(4 * KIB))
+        assert read(wire, 4 * KIB, 16 * KIB) == bytes(4 * KIB)
+    assert isinstance(wire.tls._reads, OneByOne)
+
+
+@pytest.fixture
+def forgetful():
+    tlsrecords._library.cache_clear()
+    yield
+    tlsrecords._library.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (sys, "version_info", (3, 10, 99)),
+        (sys, "version_info", (4, 0)),
+        (sys, "platform", "darwin"),
+        (ssl, "OPENSSL_VERSION", "LibreSSL 3.9.0"),
+        (ssl, "OPENSSL_VERSION", "AWS-LC 1.40"),
+    ],
+)
+def test_where_it_was_not_tried_python_reads(module, name, value, monkeypatch, forgetful):
+    monkeypatch.setattr(module, name, value)
+    assert tlsrecords._library() is None
+
+
+def test_an_openssl_that_is_part_of_python_is_left_alone(monkeypatch, forgetful):
+    import _ssl
+
+    monkeypatch.delattr(_ssl, "__file__", raising=False)
+    assert tlsrecords._library() is None
+
+
+@tried
+def test_an_openssl_that_lacks_a_function_is_left_alone(monkeypatch, forgetful):
+    import _ctypes as another
+
+    monkeypatch.setattr("_ssl.__file__", another.__file__)
+    assert tlsrecords._library() is None
+
+
+@tried
+@pytest.mark.parametrize("word", [None, 0, 1, 8, 0x7FFF_FFFF_F000, 0xDEAD_BEEF_0000])
+def test_what_is_no_pointer_is_not_followed(word, monkeypatch):
+    genuine = tlsrecords._word
+    monkeypatch.setattr(tlsrecords, "_word", lambda value, number: word if number == 1 else genuine(value, number))
+    wire = Wire()
+    wire.say(bytes(2 * MUCH))
+    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
+    assert isinstance(wire.tls._reads, OneByOne)
+
+
+@tried
+def test_the_pointer_of_another_connection_is_none_of_this_one(monkeypatch):
+    other = Wire()
+    genuine = tlsrecords._word
+    pointer = genuine(other.tls._tls._sslobj, 1)
+    monkeypatch.setattr(tlsrecords, "_word", lambda value, number: pointer if number == 1 else genuine(value, number))
+    wire = Wire()
+    wire.say(bytes(2 * MUCH))
+    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
+    assert isinstance(wire.tls._reads, OneByOne)
+
+
+def test_an_object_is_not_read_beyond_its_end():
+    assert tlsrecords._word(object(), 0) is None
+    assert tlsrecords._word(None, 1) is None
+
+
+def test_ctypes_is_not_loaded_for_little():
+    script = "import sys, s3pull.remote.tls; assert 'ctypes' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -231,7 +231,7 @@ def test_the_bound_is_a_third_of_a_second(monkeypatch):
 def test_neither_the_parser_nor_boto_is_loaded(acme):
     code = (
         "import sys; sys.argv = ['s3pull', '__complete', 'source', 'acme:2026/r'];"
-        "from s3pull.__main__ import main; main();"
+        "from s3pull.__main__ import command; command();"
         "sys.stderr.write(' '.join(sorted({'typer', 'click', 'boto3', 'botocore', 'tqdm'} & set(sys.modules))))"
     )
     done = subprocess.run(

@@ -6,10 +6,10 @@ The words in `Action` and `Reason` are a published list that may grow; scripts m
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from s3pull.errors import S3pullError
 from s3pull.objects import JSON, Checksum
+from s3pull.records import NamedTuple
 
 SCHEMA = 1
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
+import typing
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,7 +19,7 @@ from s3pull.access.config import Share
 from s3pull.access.keys import Key
 from s3pull.access.profiles import Profiles
 from s3pull.objects import Access, Credentials
-from s3pull.records import Record
+from s3pull.records import NamedTuple, Record
 from s3pull.remote.proxies import Proxy
 
 
@@ -106,3 +109,62 @@ def test_who_holds_a_secret_does_not_give_it_away(record):
     with pytest.raises(TypeError):
         list(record)
     assert pickle.loads(pickle.dumps(record)) == record
+
+
+class Ours(NamedTuple):
+    """What it is."""
+
+    size: int
+    name: str = "?"
+    parts: tuple[int, ...] = ()
+
+    @property
+    def twice(self) -> int:
+        return 2 * self.size
+
+    @classmethod
+    def of(cls, name: str) -> Ours:
+        return cls(0, name)
+
+
+class Typings(typing.NamedTuple):
+    """What it is."""
+
+    size: int
+    name: str = "?"
+    parts: tuple[int, ...] = ()
+
+    @property
+    def twice(self) -> int:
+        return 2 * self.size
+
+    @classmethod
+    def of(cls, name: str) -> Typings:
+        return cls(0, name)
+
+
+def test_a_named_tuple_is_what_typings_is():
+    public = [{name for name in dir(each) if not name.startswith("__")} for each in (Ours, Typings)]
+    assert public[0] == public[1]
+    for name in ("__doc__", "__module__", "__match_args__", "_fields", "_field_defaults", "__mro__"):
+        ours, typings = getattr(Ours, name), getattr(Typings, name)
+        assert str(ours).replace("Ours", "Typings") == str(typings)
+    assert (Ours.__name__, Ours.__qualname__) == ("Ours", "Ours")
+    assert Ours(3) == Typings(3) == (3, "?", ())
+    assert Ours(3, parts=(1,))._replace(name="b") == (3, "b", (1,))
+    assert repr(Ours.of("a")) == "Ours(size=0, name='a', parts=())"
+    assert Ours(3).twice == 6
+    assert pickle.loads(pickle.dumps(Ours(3))) == Ours(3)
+    assert typing.get_type_hints(Ours) == typing.get_type_hints(Typings)
+    with pytest.raises(TypeError):
+        Ours()
+    with pytest.raises(AttributeError):
+        Ours(3).size = 4
+    with pytest.raises(AttributeError):
+        Ours(3).other = 4
+
+
+def test_no_record_is_made_by_typing():
+    """It compiles each annotation, and every run would wait for that."""
+    code = "import typing; typing.NamedTuple = None; import s3pull.pull.get, s3pull.pull.sync, s3pull.cli.app"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,12 +15,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from s3pull.access import files
 from s3pull.access.cache import cache_directory
 from s3pull.access.profiles import config_file, parse, profile_of
 from s3pull.errors import DiskError, UsageError
+from s3pull.records import NamedTuple
 
 MARK = "# written by s3pull share export"
 #: settings that we set, or take out again where there is nothing to set

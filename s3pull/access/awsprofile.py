@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from s3pull.access.profiles import Profiles, chosen
 from s3pull.errors import UsageError
 from s3pull.objects import Access
+from s3pull.records import NamedTuple
 
 #: what a share calls the settings of a profile that has a role
 _TAKEN = {

@@ -11,14 +11,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3pull.access import files, values
 from s3pull.access.options import BY_NAME
 from s3pull.access.profiles import nearest
 from s3pull.access.values import Wrong
 from s3pull.errors import DiskError, NothingThere, UsageError
-from s3pull.records import Record
+from s3pull.records import NamedTuple, Record
 
 _HEADER = r"\s*\[\s*([^\[\]]+?)\s*\]"
 _LOCK_PATIENCE = 10.0

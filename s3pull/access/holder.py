@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3pull.access.own import Own
 from s3pull.access.profiles import Profiles, reload
 from s3pull.errors import CredentialsError, S3pullError
 from s3pull.objects import Credentials
+from s3pull.records import NamedTuple
 
 #: a session is renewed this long before its end, and is then no longer handed to new runs
 LONGEST_MARGIN = 300.0

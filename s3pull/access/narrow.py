@@ -10,10 +10,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies.html#policies_s
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3pull.access import values
 from s3pull.objects import Access
+from s3pull.records import NamedTuple
 
 #: STS's limit on the plain text of a session policy
 MOST_CHARACTERS = 2048

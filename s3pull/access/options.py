@@ -7,13 +7,14 @@ The command line generates its options from `ACCESS_OPTIONS`, config.toml its ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3pull.access import values
 from s3pull.access.profiles import Profiles, effective
 from s3pull.access.values import Wrong
 from s3pull.errors import UsageError
 from s3pull.objects import Access
+from s3pull.records import NamedTuple
 
 if TYPE_CHECKING:
     from s3pull.access.config import Share

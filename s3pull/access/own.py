@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from s3pull.access import sts, values
 from s3pull.access.profiles import Profiles, effective
 from s3pull.access.values import Wrong
 from s3pull.errors import AccessDenied, CredentialsError, UsageError
 from s3pull.objects import Access, Credentials
+from s3pull.records import NamedTuple
 
 Prompt = Callable[[str], str]
 

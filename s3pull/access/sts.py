@@ -12,13 +12,14 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3pull import __version__
 from s3pull.access.options import refuse_plain_http
 from s3pull.access.profiles import Profiles, effective, sts_region
 from s3pull.errors import AccessDenied, CredentialsError, S3pullError, ServiceError, UsageError
 from s3pull.objects import Access, Credentials
+from s3pull.records import NamedTuple
 
 CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 30

@@ -6,10 +6,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from s3pull.errors import Cancelled
 from s3pull.pull.progress import Progress
+from s3pull.records import NamedTuple
 
 #: seconds between two calls
 EVERY = 0.1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple, Unpack
+from typing import Unpack
 
 from s3pull.api.caller import AccessOptions, Caller
 from s3pull.pull import ls as listing
 from s3pull.pull.globs import escape
 from s3pull.pull.opening import find_access
 from s3pull.pull.source import SourceSpec, parse_source
+from s3pull.records import NamedTuple
 
 
 class Entry(NamedTuple):

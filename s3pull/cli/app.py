@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from s3pull.cli import plain
 from s3pull.cli.command import App, Said
 from s3pull.cli.exits import guard
+from s3pull.records import NamedTuple
 
 
 class Entry(NamedTuple):

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from s3pull.errors import UsageError
-from s3pull.records import Record
+from s3pull.records import NamedTuple, Record
 
 Result = int | None
 Function = Callable[..., Result]

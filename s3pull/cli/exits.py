@@ -24,11 +24,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple
 
 from s3pull.cli.render import error_lines, json_line, wants_color
 from s3pull.errors import DiskError, S3pullError
 from s3pull.events import Summary, run_error_json
+from s3pull.records import NamedTuple
 
 SIGPIPE_EXIT = 141
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})

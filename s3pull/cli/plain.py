@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from getopt import GetoptError, gnu_getopt
-from typing import Any, NamedTuple
+from typing import Any
 
 from s3pull.cli.command import REQUIRED, Argument, Command, Option, Parameter
+from s3pull.records import NamedTuple
 
 _MOST_WORDS = 1000
 

@@ -14,7 +14,8 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+
+from s3pull.records import NamedTuple
 
 _VERSION = 1
 _RECORD = struct.Struct("<IQQ")

@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.errors import NameRefused
 from s3pull.local.oserrors import in_use_error, name_error
 from s3pull.local.windows import in_use, patiently
+from s3pull.records import NamedTuple
 
 if TYPE_CHECKING:
     from s3pull.local.tree import Tree

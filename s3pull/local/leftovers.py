@@ -11,7 +11,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import chain
-from typing import NamedTuple
 
 from s3pull.local import owner
 from s3pull.local.directory import Directory, FileStat
@@ -19,6 +18,7 @@ from s3pull.local.oserrors import data_error
 from s3pull.local.owner import PartName
 from s3pull.local.parts import open_own, sweep
 from s3pull.local.tree import Tree
+from s3pull.records import NamedTuple
 
 
 class Taken(NamedTuple):

@@ -12,12 +12,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from typing import NamedTuple
 
 from s3pull.errors import DiskError, NameRefused
 from s3pull.local.directory import Directory
 from s3pull.local.lockrecord import FREE, LONGEST, Record, encode, free_record, parse
 from s3pull.local.oserrors import data_error
+from s3pull.records import NamedTuple
 
 LOCK = "lock"
 

@@ -30,10 +30,10 @@ import socket
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
 from s3pull.local import owner
 from s3pull.local.owner import Host, State
+from s3pull.records import NamedTuple
 
 #: bytes; a file that is longer holds no record
 LONGEST = 4096

@@ -16,7 +16,6 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from s3pull.errors import DiskError, NameRefused, NothingThere, UsageError
 from s3pull.local import owner
@@ -26,6 +25,7 @@ from s3pull.local.lockfiles import LOCK
 from s3pull.local.lockrecord import parse
 from s3pull.local.oserrors import data_error
 from s3pull.local.tree import Tree
+from s3pull.records import NamedTuple
 
 FOLDER = ".s3pull"
 RECEIPTS = "receipts.db"

@@ -29,9 +29,10 @@ import sys
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from s3pull.local.names import OWN_PREFIX
+from s3pull.records import NamedTuple
 
 LOG_SUFFIX = ".log"
 #: what stands for the object in names of files that nobody resumes: small ones, and the probe of the file system

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3pull.errors import Cancelled, NameRefused, ObjectError
 from s3pull.local import owner
@@ -27,6 +27,7 @@ from s3pull.local.openfile import OpenFile, copy_range
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import LOG_SUFFIX, PartName, State
 from s3pull.local.room import take_room
+from s3pull.records import NamedTuple
 
 #: parts whose owner cannot be judged are swept when nothing touched them for so many seconds
 UNKNOWN_AGE = 7 * 86400.0

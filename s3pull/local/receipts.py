@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from s3pull.errors import DiskError, Locked, S3pullError, UsageError
 from s3pull.local import owner
 from s3pull.objects import Receipt
+from s3pull.records import NamedTuple
 
 VERSION = 1
 _APPLICATION = 0x53335052  # "S3PR", so that `file` can tell, and we

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 from s3pull.errors import CheckFailed, DiskError, UsageError
 from s3pull.local import owner
@@ -33,6 +32,7 @@ from s3pull.local.mirror import FOLDER, RECEIPTS, State
 from s3pull.local.openfile import OpenFile, copy_range
 from s3pull.local.oserrors import data_error, name_error
 from s3pull.local.tree import Tree
+from s3pull.records import NamedTuple
 
 CURRENT = "current"
 _RELEASES, _STAGING, _TREE, _PUBLISHED = "releases", "staging", "tree", "published"

@@ -39,7 +39,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3pull.errors import Cancelled, DiskError, Locked, NameRefused, S3pullError
 from s3pull.local.directory import Directory
@@ -47,6 +47,7 @@ from s3pull.local.lockfiles import LOCK, Link, LockFiles, close_quietly, link_na
 from s3pull.local.lockrecord import LONGEST, Record, beat_field, beat_offset, free_record, judge, own_record, parse
 from s3pull.local.oserrors import data_error
 from s3pull.local.owner import State
+from s3pull.records import NamedTuple
 
 #: which chain a run saw that could not wait
 _SEEN = f"{LOCK}.seen"

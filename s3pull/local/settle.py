@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 from s3pull.errors import Cancelled, DiskError, ObjectError, S3pullError
 from s3pull.local import durability, owner
 from s3pull.local.directory import Directory, FileStat, nanoseconds
 from s3pull.local.oserrors import data_error
+from s3pull.records import NamedTuple
 
 #: a batch is settled when its first file has waited so many seconds, or it has so many files or bytes
 _BATCH_SECONDS = 0.5

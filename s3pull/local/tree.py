@@ -17,7 +17,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3pull.errors import DiskError, NameRefused, NothingThere
 from s3pull.local import owner
@@ -26,6 +26,7 @@ from s3pull.local.durability import sync_directory
 from s3pull.local.names import OWN_PREFIX
 from s3pull.local.oserrors import data_error, name_error
 from s3pull.local.windows import extended
+from s3pull.records import NamedTuple
 
 #: open directories that are kept for the next file
 _KEPT = 128

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from s3pull.objects import Checksum, RemoteObject
+from s3pull.records import NamedTuple
 
 _PAGE = 1000
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.events import Action, ObjectEvent, Reason
 from s3pull.local import expected
@@ -24,6 +24,7 @@ from s3pull.pull.puller import KEEP_PARTS, Item, Puller
 from s3pull.pull.removal import Removal
 from s3pull.pull.survey import Costs
 from s3pull.pull.transfer import Transfer
+from s3pull.records import NamedTuple
 
 if TYPE_CHECKING:
     from s3pull.pull.sync import SyncOrder, Voice

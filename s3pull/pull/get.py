@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from s3pull.errors import ListedMissing, NothingThere, S3pullError, UsageError
 from s3pull.events import ObjectEvent, Summary
@@ -20,6 +19,7 @@ from s3pull.pull.small import SMALL
 from s3pull.pull.source import Dest, Kind, SourceSpec
 from s3pull.pull.spare import Spare
 from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
+from s3pull.records import NamedTuple
 from s3pull.remote.store import Store
 
 #: Objects that one thread takes in a row, where there are enough for so many threads. Small ones then overlap.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from s3pull.errors import DiskError, GuardRefused, UsageError
+from s3pull.records import NamedTuple
 
 
 class Limit(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from s3pull.errors import NameRefused, NothingThere, S3pullError, UsageError
 from s3pull.local.names import Collisions, local_path
@@ -17,6 +16,7 @@ from s3pull.pull import fanout
 from s3pull.pull.globs import Filters, fixed_part, matcher
 from s3pull.pull.puller import Item
 from s3pull.pull.source import Kind, SourceSpec
+from s3pull.records import NamedTuple
 from s3pull.remote.answers import credible
 from s3pull.remote.store import Store
 

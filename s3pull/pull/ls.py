@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from s3pull.errors import NothingThere
 from s3pull.objects import RemoteObject
@@ -11,6 +10,7 @@ from s3pull.pull import fanout
 from s3pull.pull.globs import fixed_part, matcher
 from s3pull.pull.items import exact
 from s3pull.pull.source import Kind, SourceSpec
+from s3pull.records import NamedTuple
 from s3pull.remote.store import Store
 
 #: sorts after every key of a folder: UTF-8 order is code point order

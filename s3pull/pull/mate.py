@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from s3pull.errors import S3pullError
 from s3pull.events import ObjectEvent
@@ -24,6 +24,7 @@ from s3pull.objects import Checksum, Credentials, RemoteObject
 from s3pull.pull.cores import cores
 from s3pull.pull.progress import ActiveObject
 from s3pull.pull.spare import Spare, close_pipes, launch
+from s3pull.records import NamedTuple
 from s3pull.remote.twin import Twin
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from s3pull.access import profiles
 from s3pull.access.cache import Cache, open_cache
@@ -23,6 +23,7 @@ from s3pull.events import Summary
 from s3pull.objects import Access
 from s3pull.pull.advice import advise as add_advice
 from s3pull.pull.source import SourceSpec, parse_source
+from s3pull.records import NamedTuple
 from s3pull.remote.engine import SocketStore, open_store
 
 #: gives an error its diagnosis and a better hint; told, too, whether its object was seen in a listing

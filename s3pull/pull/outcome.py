@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.errors import S3pullError
 from s3pull.events import Action
 from s3pull.local.parts import PartFile
 from s3pull.local.settle import Written
 from s3pull.objects import Checksum, RemoteObject
+from s3pull.records import NamedTuple
 
 if TYPE_CHECKING:
     from s3pull.local.directory import Directory

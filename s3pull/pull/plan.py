@@ -5,10 +5,9 @@ The proof (hashing what is on disk) is asked for only where it can change the de
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from s3pull.events import Reason
 from s3pull.local.directory import TIME_SLACK
+from s3pull.records import NamedTuple
 
 
 class Standing(NamedTuple):

@@ -7,9 +7,9 @@ Nothing is fetched here but, on a mismatch of a multipart object, the sizes of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from s3pull.objects import COMPOSITE, Checksum, RemoteObject
+from s3pull.records import NamedTuple
 from s3pull.remote import checksums
 
 #: the bytes [start, end) of the content, in pieces of any size

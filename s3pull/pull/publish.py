@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from s3pull.errors import CheckFailed
 from s3pull.events import Reason
@@ -29,6 +29,7 @@ from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
 from s3pull.pull.changes import Changes
 from s3pull.pull.standing import content_of, receipt_checksum
+from s3pull.records import NamedTuple
 
 
 class Publishing(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.errors import (
     AccessDenied,
@@ -37,6 +37,7 @@ from s3pull.pull.crew import Crew, Task, Worker
 from s3pull.pull.progress import Progress
 from s3pull.pull.standing import Standing, content_of, look, part_size, stated_by
 from s3pull.pull.window import Window
+from s3pull.records import NamedTuple
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:

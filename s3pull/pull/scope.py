@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from s3pull.objects import RemoteObject
 from s3pull.pull import fanout, items
 from s3pull.pull.globs import fixed_part, matcher
 from s3pull.pull.source import Kind, SourceSpec
+from s3pull.records import NamedTuple
 from s3pull.remote.store import Store
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import NamedTuple
 
 from s3pull.errors import UsageError
+from s3pull.records import NamedTuple
 
 #: more processes than any scheduler starts at once
 _MOST = 100_000

@@ -9,7 +9,7 @@ import hashlib
 import time
 from base64 import b64decode
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.errors import ObjectChanged, S3pullError, Transient
 from s3pull.events import Action
@@ -19,6 +19,7 @@ from s3pull.objects import FULL_OBJECT, Checksum, RemoteObject
 from s3pull.pull import large, proof
 from s3pull.pull.outcome import Outcome, settle
 from s3pull.pull.standing import OWN_ALGORITHM
+from s3pull.records import NamedTuple
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import NamedTuple
 
 from s3pull.access.values import SHARE_NAME
 from s3pull.errors import UsageError
 from s3pull.pull.globs import fixed_part, has_magic, unescape
+from s3pull.records import NamedTuple
 
 _ACCESS_POINT = r"(?s)(arn:[a-z0-9-]+:s3[a-z0-9-]*:[a-z0-9-]*:\d*:accesspoint[/:][A-Za-z0-9.-]+)(?:/(.*))?"
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"

@@ -6,7 +6,7 @@ Nothing is written or fetched here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.errors import LocalEdit, NameRefused, ObjectChanged
 from s3pull.local.abandoned import remove_abandoned
@@ -14,6 +14,7 @@ from s3pull.local.directory import DIRECTORY, Directory, FileStat
 from s3pull.local.reading import reading
 from s3pull.objects import FULL_OBJECT, Checksum, Receipt, RemoteObject
 from s3pull.pull import plan, proof
+from s3pull.records import NamedTuple
 from s3pull.remote import checksums
 
 if TYPE_CHECKING:

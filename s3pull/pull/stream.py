@@ -4,12 +4,12 @@ the verdict comes afterwards."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from s3pull.errors import CheckFailed, NothingThere, ObjectChanged, Transient
 from s3pull.objects import Checksum, RemoteObject
 from s3pull.pull.progress import Progress
 from s3pull.pull.watch import Watch
+from s3pull.records import NamedTuple
 from s3pull.remote.store import Store
 
 _BUFFER = 512 * 1024

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from s3pull.errors import DeadlineReached, NothingThere, S3pullError
 from s3pull.events import Action, ObjectEvent, Preflight, Reason, Summary
@@ -43,6 +42,7 @@ from s3pull.pull.shards import Shard
 from s3pull.pull.source import SourceSpec
 from s3pull.pull.spare import Spare
 from s3pull.pull.transfer import MOST_CONNECTIONS, Transfer
+from s3pull.records import NamedTuple
 from s3pull.remote.store import Store
 
 

@@ -15,9 +15,9 @@ This module does not decide what an answer means, and it does not read bodies.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from s3pull.errors import Transient
+from s3pull.records import NamedTuple
 
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 200

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote_plus
 from xml.parsers import expat
 
 from s3pull.errors import ServiceError, Transient
 from s3pull.objects import ObjectVersion, RemoteObject
+from s3pull.records import NamedTuple
 from s3pull.remote.answers import credible, strip_etag
 from s3pull.remote.signing import encode_query
 

@@ -13,10 +13,10 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
 
 import s3pull
 from s3pull.objects import Access, Credentials, Endpoint
+from s3pull.records import NamedTuple
 from s3pull.remote.dial import Dialer
 from s3pull.remote.pool import Pool
 from s3pull.remote.proxies import proxy_for

@@ -18,11 +18,11 @@ import hmac
 import time
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from s3pull.errors import UsageError
 from s3pull.objects import Credentials
+from s3pull.records import NamedTuple
 
 #: SHA-256 of nothing: the payload hash of a request without a body.
 EMPTY_HASH = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

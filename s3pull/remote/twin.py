@@ -6,9 +6,10 @@ The credentials are not in it: whoever opens the twin brings a `CredentialSource
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from s3pull.objects import Access, CredentialSource, Endpoint
+from s3pull.records import NamedTuple
 
 if TYPE_CHECKING:
     from s3pull.remote.engine import SocketStore

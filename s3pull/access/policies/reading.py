@@ -20,7 +20,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
+
+from s3pull.records import NamedTuple
 
 Statement = Mapping[str, Any]
 

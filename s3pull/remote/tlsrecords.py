@@ -253,7 +253,10 @@ def _readable(address: int) -> bool:
     """Whether there is memory at an address: the kernel is asked to read it, and says so where there is none."""
     import ctypes
 
-    reader, writer = os.pipe()
+    try:
+        reader, writer = os.pipe()
+    except OSError:  # no descriptor is left
+        return False
     try:
         return os.write(writer, (ctypes.c_char * _LOOKED_AT).from_address(address)) == _LOOKED_AT
     except OSError:

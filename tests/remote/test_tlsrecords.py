@@ -286,6 +286,18 @@ def test_the_pointer_of_another_connection_is_none_of_this_one(monkeypatch):
     assert isinstance(wire.tls._reads, OneByOne)
 
 
+@tried
+def test_where_no_descriptor_is_left_python_reads(monkeypatch):
+    def none_left():
+        raise OSError(24, "Too many open files")
+
+    wire = Wire()
+    wire.say(bytes(2 * MUCH))
+    monkeypatch.setattr(os, "pipe", none_left)
+    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
+    assert isinstance(wire.tls._reads, OneByOne)
+
+
 def test_an_object_is_not_read_beyond_its_end():
     assert tlsrecords._word(object(), 0) is None
     assert tlsrecords._word(None, 1) is None

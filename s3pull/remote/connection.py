@@ -243,7 +243,7 @@ class Connection:
         channel = self._channel
         if isinstance(channel, socket.socket):
             return _readable(channel)
-        return isinstance(channel, Tls) and channel.pending()
+        return isinstance(channel, Tls) and channel.surplus()
 
     def _read(self, buffer: memoryview) -> int:
         self.beat += 1

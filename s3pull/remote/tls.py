@@ -145,9 +145,12 @@ class Tls:
         self._tls.write(data)
         self._flush()
 
-    def pending(self) -> bool:
-        """Whether there are bytes that have arrived and were not asked for."""
-        return self._reads.pending()
+    def surplus(self) -> bool:
+        """Whether more has arrived than was asked for, which is lost then. The other side's goodbye is none."""
+        try:
+            return self._reads.pending() and self._reads.read(memoryview(bytearray(1))) != 0
+        except OSError:
+            return True
 
     @property
     def session(self) -> ssl.SSLSession | None:
@@ -180,5 +183,5 @@ class Tls:
             self._asked = True
             self._reads = many_at_once(self._tls, self._incoming, self._outgoing, self._python)
         self._reads.arrived(room[:count])
-        if count == want < min(2 * size, self._MOST):
-            self._want = 2 * want
+        if count == self._want < min(2 * size, self._MOST):
+            self._want *= 2

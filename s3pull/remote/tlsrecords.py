@@ -31,6 +31,8 @@ _BIO_NOCLOSE = 0
 _BIO_CTRL_PENDING = 10
 _BIO_C_SET_SSL = 109
 _BIO_C_SET_BUF_MEM_EOF_RETURN = 130
+#: OpenSSL counts bytes by an int
+_AT_ONCE = 1 << 30
 #: as many bytes of a structure are looked at, at most
 _LOOKED_AT = 256
 
@@ -44,7 +46,7 @@ class Reads(Protocol):
     """The reading side of one connection. One thread at a time."""
 
     def read(self, buffer: memoryview) -> int:
-        """Decrypt into `buffer` as much as there is room for; how many bytes.
+        """Decrypt into `buffer`, which is never empty, as much as there is room for; how many bytes.
 
         0 at the connection's end, -1 where something has to arrive first. Raises OSError (ssl.SSLError is one).
         """
@@ -115,6 +117,7 @@ class ManyAtOnce:
     __slots__ = (
         "_arrived",
         "_bio",
+        "_failed",
         "_library",
         "_memory",
         "_own",
@@ -135,17 +138,35 @@ class ManyAtOnce:
         self._own = library.SSL_get_rbio(pointer)
         self._arrived: memoryview | None = None
         self._memory: int | None = None
+        self._failed: OSError | None = None
         below = library.BIO_new(library.BIO_f_ssl())
         library.BIO_ctrl(below, _BIO_C_SET_SSL, _BIO_NOCLOSE, pointer)
         self._bio = library.BIO_push(library.BIO_new(library.BIO_f_buffer()), below)
 
     def read(self, buffer: memoryview) -> int:
+        if self._failed is not None:
+            raise self._failed
+        if len(buffer) > _AT_ONCE:
+            buffer = buffer[:_AT_ONCE]
         count: int = self._read(self._bio, self._reference(self._start(buffer)), len(buffer))
         if count <= 0:
             return self._python.next(buffer)
-        if count == len(buffer) and self._arrived is not None:
+        if count < len(buffer):
+            if self._library.ERR_peek_error():
+                self._failed = self._failure()
+        elif self._arrived is not None:
             self._keep_rest(self._arrived)
         return count
+
+    def _failure(self) -> OSError:
+        """What went wrong behind the bytes that were read: the next `read` is told, not what this thread reads next."""
+        try:
+            self._python.next(memoryview(bytearray(1)))
+        except OSError as error:
+            return error
+        finally:
+            self._library.ERR_clear_error()
+        return ssl.SSLError("the TLS of this connection failed")
 
     def arrived(self, data: memoryview) -> None:
         library = self._library
@@ -205,7 +226,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _declare(library: ctypes.CDLL) -> None:
-    from ctypes import c_int, c_long, c_void_p
+    from ctypes import c_int, c_long, c_ulong, c_void_p
 
     def declare(name: str, result: Any, *arguments: Any) -> None:
         function = getattr(library, name)
@@ -221,6 +242,7 @@ def _declare(library: ctypes.CDLL) -> None:
     declare("BIO_up_ref", c_int, c_void_p)
     declare("BIO_free_all", None, c_void_p)
     declare("ERR_clear_error", None)
+    declare("ERR_peek_error", c_ulong)
     declare("SSL_get_rbio", c_void_p, c_void_p)
     declare("SSL_get_wbio", c_void_p, c_void_p)
     declare("SSL_set0_rbio", None, c_void_p, c_void_p)

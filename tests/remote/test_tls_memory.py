@@ -46,6 +46,18 @@ def test_what_would_have_to_be_copied_is_not_asked_for(piece, most):
     assert max(wire.asked) <= most * KIB
 
 
+def test_the_end_of_a_piece_does_not_make_less_of_the_next_one():
+    wire, said = Wire(), bytes(range(256)) * 16 * KIB
+    wire.say(said)
+    read(wire, 2 * KIB * KIB, 1024 * KIB)
+    wire.asked.clear()
+    buffer, filled = memoryview(bytearray(KIB * KIB)), 0
+    while filled < len(buffer):
+        filled += wire.tls.recv_into(buffer[filled:])
+    assert wire.asked[0] == 512 * KIB
+    assert len(wire.asked) <= 3
+
+
 def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(reading):
     wire, said = Noting(), bytes(range(256)) * 16 * KIB
     wire.say(said)

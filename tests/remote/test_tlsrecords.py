@@ -61,7 +61,7 @@ def test_what_is_read_is_what_was_said(version, said, pieces, arrive):
         assert buffer[:count] == data[got : got + count]
         got, number = got + count, number + 1
     assert got == len(data)
-    assert not wire.tls.pending()
+    assert not wire.tls.surplus()
 
 
 @tried
@@ -84,7 +84,7 @@ def test_what_had_no_room_is_kept_from_whoever_reads_next_in_this_thread():
     for _ in range(10):
         for number, (wire, _) in enumerate(wires):
             count = wire.tls.recv_into(piece)
-            kept += wire.tls.pending()
+            kept += wire.tls._reads.pending()
             got[number] += piece[:count]
     assert kept
     assert all(some and said.startswith(some) for some, (_, said) in zip(got, wires, strict=True))
@@ -165,7 +165,52 @@ def test_tls_in_the_tls_of_a_proxy(said, pieces, arrive, batch):
         count = tunnel.inner.recv_into(buffer)
         assert buffer[:count] == data[got : got + count]
         got, number = got + count, number + 1
-    assert not tunnel.inner.pending()
+    assert not tunnel.inner.surplus()
+
+
+@tried
+@versions
+def test_what_goes_wrong_behind_good_bytes_is_told_to_who_reads_on(version):
+    wire, said = streaming(version, 10 * 16 * KIB)
+    other, theirs = streaming(version, 100 * KIB)
+    wire.spoil()
+    buffer, got = memoryview(bytearray(512 * KIB)), b""
+    while not got:
+        got += buffer[: wire.tls.recv_into(buffer)]
+    assert 0 < len(got) < len(said)
+    assert said.startswith(got)
+    assert read(other, 100 * KIB, 30_000) == theirs  # the same thread
+    for _ in range(2):
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac|decryption failed|record layer failure"):
+            wire.tls.recv_into(buffer)
+
+
+@tried
+def test_no_more_is_asked_of_openssl_than_it_can_count(monkeypatch):
+    wire, said = streaming(size=100 * KIB)
+    asked = []
+    genuine = wire.tls._reads._read
+    monkeypatch.setattr(tlsrecords, "_AT_ONCE", 20_000)
+    wire.tls._reads._read = lambda bio, at, size: asked.append(size) or genuine(bio, at, size)
+    assert read(wire, 100 * KIB, 90_000) == said
+    assert max(asked) == 20_000
+
+
+@pytest.mark.parametrize("many", [pytest.param(True, marks=tried), False])
+@versions
+def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(many, version, monkeypatch):
+    if not many:
+        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+    wire = Wire(version)
+    wire.say(bytes(2 * MUCH))
+    read(wire, 2 * MUCH, MUCH)
+    assert isinstance(wire.tls._reads, ManyAtOnce) == many
+    wire.say(b"x" * 20_000)
+    wire.bye()
+    assert read(wire, 20_000, 20_000) == b"x" * 20_000
+    assert wire.tls._reads.pending()
+    assert not wire.tls.surplus()
+    assert wire.tls.recv_into(memoryview(bytearray(10))) == 0
 
 
 @tried

@@ -257,10 +257,12 @@ def test_nothing_is_left_of_it_when_it_ends():
         del wire
         gc.collect()  # a wire knows its connection, and the connection its wire
 
-    some(200)  # what Python itself grows by
-    before = memory()
-    some(200)
-    assert memory() - before < 4 * KIB * KIB  # of 200 times 64 KiB and more
+    grown = []
+    for _ in range(4):  # Python itself grows by something at first
+        before = memory()
+        some(200)
+        grown.append(memory() - before)
+    assert min(grown) < 4 * KIB * KIB  # of 200 times 64 KiB and more
 
 
 def test_little_is_read_as_python_reads():

@@ -27,10 +27,10 @@ def switch_off() -> None:
 def main() -> None:
     """Run the command without computing anything."""
     switch_off()
-    from s3pull.__main__ import main as command
+    from s3pull.__main__ import main as s3pull
 
     sys.argv[0] = "s3pull"
-    sys.exit(command())
+    s3pull()  # it ends the process, as it does for those that verify
 
 
 if __name__ == "__main__":

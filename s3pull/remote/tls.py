@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from s3pull.errors import ServiceError, Transient, UsageError
-from s3pull.remote.tlsrecords import OneByOne, Reads, many_at_once
+from s3pull.remote.tlsrecords import MUCH, OneByOne, Reads, many_at_once
 
 
 def make_context(ca_bundle: str | None, environ: Mapping[str, str]) -> ssl.SSLContext:
@@ -105,8 +105,6 @@ class Tls:
     #: and no more than twice what the reader takes at once
     _FIRST = 32 * 1024
     _MOST = 512 * 1024
-    #: what is worth to ask OpenSSL for at once
-    _MUCH = 64 * 1024
 
     def __init__(self, outer: Bytes, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None = None) -> None:
         self._outer = outer
@@ -179,7 +177,7 @@ class Tls:
         if not count:
             self._reads.ended()
             return
-        if count >= self._MUCH and not self._asked:
+        if count >= MUCH and not self._asked:
             self._asked = True
             self._reads = many_at_once(self._tls, self._incoming, self._outgoing, self._python)
         self._reads.arrived(room[:count])

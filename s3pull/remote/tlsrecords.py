@@ -36,9 +36,11 @@ _AT_ONCE = 1 << 30
 #: as many bytes of a structure are looked at, at most
 _LOOKED_AT = 256
 
-#: Where each record is a call that gives the GIL away one thread with so much to decrypt does it at a time, and the
+#: bytes that are worth to ask OpenSSL for at once, or to wait for a turn
+MUCH = 64 * 1024
+
+#: Where each record is a call that gives the GIL away one thread with much to decrypt does it at a time, and the
 #: others wait here, not for the GIL, which they would be handed after each record.
-_MUCH = 64 * 1024
 _turn = threading.Lock()
 
 
@@ -79,7 +81,7 @@ class OneByOne:
         waiting = self._incoming.pending
         if not waiting and not self._ended and not self._connection.pending():
             return -1  # an exception would say so, too, and cost more
-        if waiting < _MUCH:
+        if waiting < MUCH:
             return self.next(buffer)
         with _turn:
             return self.next(buffer)

@@ -8,13 +8,6 @@ from tests.fakes.wire import Wire, read
 KIB = 1024
 
 
-@pytest.fixture(params=["many at once", "one by one"])
-def reading(request, monkeypatch):
-    if request.param == "one by one":
-        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
-    return request.param
-
-
 class Noting(Wire):
     """Notes at each read from the network whether somebody had a turn to decrypt."""
 
@@ -58,7 +51,7 @@ def test_the_end_of_a_piece_does_not_make_less_of_the_next_one():
     assert len(wire.asked) <= 3
 
 
-def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(reading):
+def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(many):
     wire, said = Noting(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     for wire.most in (None, 100_003, 5):

@@ -13,16 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3pull.remote import tlsrecords
-from s3pull.remote.tlsrecords import ManyAtOnce, OneByOne
-from tests.fakes.wire import Tunnel, Wire, read
+from s3pull.remote.tls import Tls
+from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne
+from tests.fakes.wire import Tunnel, Wire, read, tried
 
 KIB = 1024
-MUCH = 64 * KIB
 
-tried = pytest.mark.skipif(
-    sys.platform != "linux" or not tlsrecords.TRIED[0] <= sys.version_info[:2] <= tlsrecords.TRIED[1],
-    reason="elsewhere Python reads",
-)
 versions = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 
 
@@ -35,6 +31,19 @@ def streaming(version=ssl.TLSVersion.TLSv1_3, size=MUCH) -> tuple[Wire, bytes]:
     said = os.urandom(size)
     wire.say(said)
     return wire, said
+
+
+def hear_all(wire: Wire, tls: Tls, data: bytes, pieces: list[int], arrive: list[int]) -> None:
+    """Read exactly `data`, in pieces of these sizes, as it arrives by these."""
+    got, number = 0, 0
+    while got < len(data):
+        wire.most = arrive[number % len(arrive)]
+        buffer = memoryview(bytearray(pieces[number % len(pieces)]))
+        count = tls.recv_into(buffer)
+        assert 0 < count <= len(buffer)
+        assert buffer[:count] == data[got : got + count]
+        got, number = got + count, number + 1
+    assert got == len(data)
 
 
 @tried
@@ -52,15 +61,7 @@ def test_what_is_read_is_what_was_said(version, said, pieces, arrive):
     for size in said:
         wire.say(data[at : at + size])
         at += size
-    data, got, number = first + data, 0, 0
-    while got < len(data):
-        wire.most = arrive[number % len(arrive)]
-        buffer = memoryview(bytearray(pieces[number % len(pieces)]))
-        count = wire.tls.recv_into(buffer)
-        assert 0 < count <= len(buffer)
-        assert buffer[:count] == data[got : got + count]
-        got, number = got + count, number + 1
-    assert got == len(data)
+    hear_all(wire, wire.tls, first + data, pieces, arrive)
     assert not wire.tls.surplus()
 
 
@@ -102,12 +103,9 @@ def test_both_sides_go_on_talking(version):
         wire.say(said)
 
 
-@pytest.mark.parametrize("many", [pytest.param(True, marks=tried), False])
 @versions
 @pytest.mark.parametrize("polite", [True, False])
-def test_the_end_is_told_as_python_tells_it(many, version, polite, monkeypatch):
-    if not many:
-        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+def test_the_end_is_told_as_python_tells_it(many, version, polite):
     wire = Wire(version)
     said = os.urandom(4 * MUCH)
     wire.say(said)
@@ -120,11 +118,8 @@ def test_the_end_is_told_as_python_tells_it(many, version, polite, monkeypatch):
         assert wire.tls.recv_into(memoryview(bytearray(100))) == 0
 
 
-@pytest.mark.parametrize("many", [pytest.param(True, marks=tried), False])
 @versions
-def test_what_was_changed_on_its_way_is_an_error(many, version, monkeypatch):
-    if not many:
-        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+def test_what_was_changed_on_its_way_is_an_error(many, version):
     wire = Wire(version)
     wire.say(bytes(2 * MUCH))
     read(wire, 2 * MUCH, MUCH)
@@ -158,13 +153,7 @@ def test_tls_in_the_tls_of_a_proxy(said, pieces, arrive, batch):
     for size in (4 * MUCH, *said):
         tunnel.tell(data[at : at + size], batch=batch)
         at += size
-    got, number = 0, 0
-    while got < len(data):
-        tunnel.most = arrive[number % len(arrive)]
-        buffer = memoryview(bytearray(pieces[number % len(pieces)]))
-        count = tunnel.inner.recv_into(buffer)
-        assert buffer[:count] == data[got : got + count]
-        got, number = got + count, number + 1
+    hear_all(tunnel, tunnel.inner, data, pieces, arrive)
     assert not tunnel.inner.surplus()
 
 
@@ -196,11 +185,8 @@ def test_no_more_is_asked_of_openssl_than_it_can_count(monkeypatch):
     assert max(asked) == 20_000
 
 
-@pytest.mark.parametrize("many", [pytest.param(True, marks=tried), False])
 @versions
-def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(many, version, monkeypatch):
-    if not many:
-        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(many, version):
     wire = Wire(version)
     wire.say(bytes(2 * MUCH))
     read(wire, 2 * MUCH, MUCH)

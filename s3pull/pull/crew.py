@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from s3pull.errors import Cancelled
 from s3pull.pull.memory import give_back_large
-from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, most, opening, streams
+from s3pull.pull.pace import REQUEST_WEIGHT, Pace, ahead, most, streams
 from s3pull.pull.progress import Meter, Progress
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _WINDOW = 0.2
 #: of a core: where less is idle on the whole machine, and this process has a good part of it, threads that are added
 #: for what Python does under its lock only take turns
 _FULL, _PART = 0.25, 0.3
+#: of the time of all threads: who waits so long for bodies that are under way could be helped by others
+_WAITED = 0.25
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
@@ -132,6 +134,10 @@ class Crew:
         self._streams = 0
         #: another process could begin something: the next task goes before those of what was begun here
         self._another = False
+        #: threads have notably more under way than a moment ago: more comes for that, whatever their number
+        self.widened = False
+        #: seconds for which threads waited, lately, for bodies that had begun to come
+        self.waited = 0.0
         #: this process has as much to do as one thread at a time can
         self.busy = False
         #: cores that nobody used lately; all there may be where that cannot be told
@@ -234,9 +240,7 @@ class Crew:
         with self._wake:
             self._processes = 2
             self._pace.limit = max(1, self._jobs // 2)
-            if not self._streaming:
-                self._pace.target = opening(self._latency(), self._processes)
-            self._pace.target = min(self._pace.target, self._pace.limit)
+            self._pace.target = min(self._pace.target, self._pace.limit) if self._streaming else 1
 
     def alone(self) -> None:
         """The other process is no more: all of the work is here, and all connections."""
@@ -287,7 +291,6 @@ class Crew:
     def _grow(self) -> None:
         """Start threads for work that nobody is free to take. The lock is held."""
         if self._pacer is None:
-            self._pace.target = min(self._pace.limit, opening(self._latency(), self._processes))
             self._pacer = threading.Thread(target=self._keep_pace, name="pace", daemon=True)
             self._pacer.start()
         wanted = min(self._pace.target, self._alive - self._idle + len(self._ready) + len(self._urgent))
@@ -381,6 +384,9 @@ class Crew:
                 if idle is not None and idle_now is not None:
                     self._idle_cores = (idle_now - idle) / (now - began)
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
+                if self.widened and self.waited < _WAITED * (now - began) * self._alive:
+                    self._bound = True
+                self.widened, self.waited = False, 0.0
                 began, used, idle = now, spent, idle_now
             with self._wake:
                 if self._closed and self._alive == 0:

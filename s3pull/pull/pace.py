@@ -1,9 +1,9 @@
-"""How many connections to use: a guess from the latency, then a climb by measured goodput. Pure: the clock and the
+"""How many connections to use: one, and then a climb by measured goodput. Pure: the clock and the
 measurements come in.
 
-Law: begin with what the latency asks for; double while doubling pays; when it does not, step back and hold; try a
-little more now and then; halve when the service throttles. A probe is judged only when the new connections deliver:
-over a long way that takes a while, and so does the judging.
+Law: begin with one; double while doubling pays; when it does not, step back and hold; try a little more now and then;
+halve when the service throttles. A probe is judged only when the new connections deliver: over a long way that takes a
+while, and so does the judging.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ REQUEST_WEIGHT = 64 * 1024
 
 #: one thread is busy with a small object for about so many seconds: while it waits, others can work
 _OWN_SECONDS = 0.0004
-#: threads take turns in Python: for small objects more of them cost more than they bring, unless goodput says otherwise
-_MOST_AT_FIRST = 2
 #: large objects keep a thread each while they stream: at first there is one for each so many seconds of latency
 _STREAM_SECONDS = 0.002
 _MOST_STREAMS = 16
 #: requests of small objects that one thread has under way
 _LEAST_AHEAD, _MOST_AHEAD = 4, 240
-_PAYS = 1.15  # goodput must grow by so much to call more connections better
+#: goodput must grow by so much to call more connections better
+PAYS = 1.15
 #: of the best of the last windows: less is a stall (of the disk, or of who sends), and no measure
 _TYPICAL, _LATELY = 0.75, 3
 _HOLD = 5.0  # seconds between careful probes
@@ -32,15 +31,9 @@ _WINDOW = 0.2  # seconds over which goodput is measured, at least
 _RAMP = 3.0  # seconds that new connections get to deliver something
 
 
-def opening(latency: float, processes: int = 1) -> int:
-    """Threads to begin with, where an answer takes `latency` seconds to begin: 1 on loopback, 2 far away, of all
-    processes together.
-    """
-    return max(1, min(_MOST_AT_FIRST, round(latency / _OWN_SECONDS)) // processes)
-
-
 def streams(latency: float) -> int:
-    """The same once something large is to be streamed: 1 on loopback, 16 far away.
+    """Threads to stream something large with, where an answer takes `latency` seconds to begin: 1 on loopback, 16 far
+    away.
 
     S3 in the same region takes 10 ms and more. On loopback a first answer may take 3 for no reason, and eight streams
     that nobody needs take half as long again as one.
@@ -107,13 +100,14 @@ class Pace:
 
     def step(self, now: float, work: float, waiting: int, throttles: int, active: int, *, bound: bool = False) -> int:
         """The new target, given total `work` so far, tasks `waiting` for a connection, how often we were throttled, and
-        how many connections have delivered something. `bound`: one more would only take turns with the others.
+        how many connections have delivered something. `bound`: one more would only take turns with the others, or
+        what comes is more than before for another reason.
 
         | phase  | seen                                        | then |
         |--------|---------------------------------------------|------|
         | any    | a throttle                                  | halve, keep calm for a while |
         | any    | nothing waits                               | keep, measure anew |
-        | steady | it is bound by what Python can do           | keep, measure anew |
+        | steady | it is bound                                 | keep, measure anew |
         | steady | the first window is over                    | measure anew: it is not typical |
         | steady | much less came than in the windows before   | measure anew, unless that goes on |
         | steady | a window is over, and so is the hold        | probe: double (at first), later half as many again |
@@ -143,7 +137,7 @@ class Pace:
             # imports, handshakes and slow starts are in the first window: measured against it, anything pays
             self._warm = True
             self._begin(_Phase.STEADY, now, work)
-        elif self._phase is _Phase.JUDGE and rate < self._rate * _PAYS:
+        elif self._phase is _Phase.JUDGE and rate < self._rate * PAYS:
             self.target = min(self._before, self.limit)
             self._hold_until = now + _HOLD
             self._begin(_Phase.STEADY, now, work)

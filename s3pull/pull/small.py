@@ -24,7 +24,7 @@ from s3pull.remote import checksums
 
 if TYPE_CHECKING:
     from s3pull.local.directory import Directory
-    from s3pull.pull.crew import Worker
+    from s3pull.pull.crew import Crew, Worker
     from s3pull.pull.puller import Item, Puller
     from s3pull.remote.retry import Attempts
     from s3pull.remote.store import Asked, Body
@@ -185,22 +185,30 @@ def _read(
         try:
             body = get() if get else puller.store.get(pin.key, pin=pin, version_id=item.version_id, checksum=True)
             size = body.length
-            buffer = worker.buffer(size)
-            filled = 0
+            view = worker.buffer(size)[:size]
             try:
-                until = time.monotonic() + _PATIENCE
-                while filled < size:
-                    filled += body.readinto(buffer[filled:size])
-                    if filled < size and time.monotonic() > until:
-                        raise _Slow(body, buffer[:filled])
+                filled = body.readinto(view) if size else 0
+                if filled < size:
+                    _read_on(body, view, filled, puller.crew)
             except _Slow:
                 raise
             except BaseException:
                 body.close()
                 raise
             body.close()
-            worker.meter.received += filled
-            return body.object, buffer[:size]
+            worker.meter.received += size
+            return body.object, view
         except Transient as error:
             attempts = attempts or puller.store.patience.attempts()
             attempts.failed(error)
+
+
+def _read_on(body: Body, view: memoryview, filled: int, crew: Crew) -> None:
+    """Fill `view`, of which there are so many bytes. Raises _Slow where that takes its time."""
+    began = time.monotonic()
+    while filled < len(view):
+        filled += body.readinto(view[filled:])
+        waited = time.monotonic() - began
+        if filled < len(view) and waited > _PATIENCE:
+            raise _Slow(body, view[:filled])
+    crew.waited += waited

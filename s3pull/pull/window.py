@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3pull.pull.pace import PAYS
+
 if TYPE_CHECKING:
     from s3pull.pull.crew import Crew
     from s3pull.remote.store import Store
@@ -27,6 +29,8 @@ class Window:
         self._crew = crew
         self._store = store
         self._width = 1
+        #: the most requests that a thread had when the crew was last told that there are more
+        self._widest = 1
         #: connections that each thread finds open, as far as that is known
         self._open = 1
 
@@ -36,12 +40,15 @@ class Window:
         if 1 < width < _FEW:
             width = max(width, min(_FEW, _LITTLE // max(1, size)))
         width = min(width, crew.room)
-        if width <= self._open:
-            return width
-        threads = max(1, crew.threads)
-        most = min(threads * min(4 * width, crew.room), crew.limit)
-        self._open = max(1, self._store.widen(most) // threads)
-        return min(width, self._open)
+        if width > self._open:
+            threads = max(1, crew.threads)
+            most = min(threads * min(4 * width, crew.room), crew.limit)
+            self._open = max(1, self._store.widen(most) // threads)
+            width = min(width, self._open)
+        if width > self._widest * PAYS:  # enough to make goodput grow by what would be put down to more threads
+            self._widest = width
+            crew.widened = True
+        return width
 
     def went(self, well: bool) -> None:
         """How the answer of a small object came: whole and soon, or slowly."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from s3pull.errors import Cancelled
 from s3pull.pull.crew import Crew, Worker
-from s3pull.pull.pace import Pace, ahead, most, opening, streams
+from s3pull.pull.pace import Pace, ahead, most, streams
 from s3pull.pull.progress import Progress
 
 
@@ -209,9 +209,32 @@ def test_pace_keeps_to_its_limit_and_to_what_waits():
     assert set(Line(Pace(limit=64, target=8), knee=64).run(3, waiting=0)) == {8}
 
 
-@pytest.mark.parametrize(("latency", "connections"), [(0.0, 1), (0.0005, 1), (0.002, 2), (1.0, 2)])
-def test_the_opening_follows_the_latency(latency, connections):
-    assert opening(latency) == connections
+def test_one_thread_begins_however_long_the_way_is():
+    team, threads = crew(jobs=8, latency=lambda: 1.0), set()
+
+    def task(_worker):
+        threads.add(threading.get_ident())
+        time.sleep(0.01)
+
+    team.submit([task] * 8)
+    team.finish()
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize(("wider", "waits", "one"), [(True, 0.0, True), (True, 0.01, False), (False, 0.0, False)])
+def test_no_threads_are_added_while_each_comes_to_have_more_under_way_unless_they_wait_for_bodies(wider, waits, one):
+    team, seen = crew(jobs=8, latency=lambda: 1.0), []
+
+    def task(worker):
+        team.widened = wider
+        team.waited += waits
+        worker.meter.received += 100_000
+        seen.append(team.threads)
+        time.sleep(0.01)
+
+    team.submit([task] * 90)
+    team.finish()
+    assert (max(seen) == 1) is one
 
 
 @pytest.mark.parametrize(

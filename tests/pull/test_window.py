@@ -22,7 +22,7 @@ class Store:
 
 
 def crew(room=100, threads=1, limit=256):
-    made = SimpleNamespace(room=room, threads=threads, limit=limit, reckoned=0)
+    made = SimpleNamespace(room=room, threads=threads, limit=limit, reckoned=0, widened=False)
 
     def make_room():
         made.reckoned += 1
@@ -59,6 +59,18 @@ def test_it_opens_by_two_with_each_answer_and_is_no_wider_than_the_way_is_long()
     assert team.reckoned == 7  # while it was narrow
     team.room = 4
     assert window.width(0) == 4
+
+
+def test_the_crew_is_told_as_long_as_it_opens():
+    team = crew(room=22)
+    window = Window(team, Store())
+    told = []
+    for _ in range(12):
+        window.went(True)
+        window.width(256 * KIB)
+        told.append(team.widened)
+        team.widened = False
+    assert told == [True] * 7 + [False, True] * 2 + [False]  # 3, 5, ... 15, then 17 is little more than that, 19 is not
 
 
 def test_a_slow_answer_closes_it():

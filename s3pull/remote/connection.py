@@ -11,14 +11,13 @@ Foreign errors (OSError, ssl) end here: everything above sees `Transient`, `Canc
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from s3pull.errors import S3pullError, Transient
 from s3pull.remote.heads import Head, parse_head
-from s3pull.remote.tls import Tls
+from s3pull.remote.tls import AnySession, Tls
 
 #: One TLS record. Most heads and small objects come in one read; a longer head makes the buffer grow.
 _BUFFER = 16 * 1024
@@ -131,7 +130,7 @@ class Connection:
                     pass  # a reset that close() reports: the bytes were counted already
 
     @property
-    def tls_session(self) -> ssl.SSLSession | None:
+    def tls_session(self) -> AnySession | None:
         return self._channel.session if isinstance(self._channel, Tls) else None
 
     @property

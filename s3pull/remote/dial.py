@@ -23,7 +23,7 @@ from s3pull.remote.addresses import Addresses, AddressInfo
 from s3pull.remote.connection import Channel, Connection
 from s3pull.remote.heads import Head, parse_head
 from s3pull.remote.proxies import Proxy
-from s3pull.remote.tls import Tls, handshake_error
+from s3pull.remote.tls import AnySession, Tls, handshake_error
 
 CONNECT_SECONDS = 10.0
 #: with further addresses to try, no single one may use up all the time
@@ -63,7 +63,7 @@ class Dialer:
         self._peer = f"the proxy {proxy.name}" if proxy else f"{host}:{port}"
         self._seconds = seconds
         self._clock = clock
-        self._session: ssl.SSLSession | None = None
+        self._session: AnySession | None = None
         self._session_until = 0.0
         self._session_lock = threading.Lock()
 
@@ -93,7 +93,7 @@ class Dialer:
     def remember_session(self, connection: Connection) -> None:
         """Keep the TLS session of a connection that has answered: TLS 1.3 sends its tickets after the handshake.
 
-        One that the other side takes up serves for a minute: Python copies it, which takes as long as such a handshake.
+        One that the other side takes up serves for a minute: where Python copies it, that takes half of a handshake.
         """
         if self._proxy is not None:
             return
@@ -155,7 +155,7 @@ class Dialer:
                 if ready:
                     return raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-    def _wrap(self, outer: Channel, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None) -> Tls:
+    def _wrap(self, outer: Channel, context: ssl.SSLContext, host: str, session: AnySession | None) -> Tls:
         wrapped = Tls(outer, context, host, session)
         try:
             wrapped.do_handshake()

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from s3pull.errors import ServiceError, Transient, UsageError
-from s3pull.remote.tlsrecords import MUCH, OneByOne, Reads, many_at_once
+from s3pull.remote import openssl
+from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne, Reads
+from s3pull.remote.tlssessions import Session
 
 
 def make_context(ca_bundle: str | None, environ: Mapping[str, str]) -> ssl.SSLContext:
@@ -88,6 +90,9 @@ class Bytes(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
+#: what makes a later handshake short: OpenSSL's, or Python's where that is not to be had
+AnySession = Session | ssl.SSLSession
+
 #: each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time
 _rooms = threading.local()
 
@@ -106,13 +111,18 @@ class Tls:
     _FIRST = 32 * 1024
     _MOST = 512 * 1024
 
-    def __init__(self, outer: Bytes, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None = None) -> None:
+    def __init__(self, outer: Bytes, context: ssl.SSLContext, host: str, session: AnySession | None = None) -> None:
         self._outer = outer
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         # as text it would go through the codec of international names, which takes 3 ms to load
         name = host.encode("ascii") if host.isascii() else host
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
+        pythons = session if isinstance(session, ssl.SSLSession) else None
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=pythons)
+        self._native: openssl.Native | None = None
+        self._looked = False  # for that
+        if isinstance(session, Session) and (native := self._find()) is not None:
+            session.take_up(native)
         self._want = self._FIRST
         self._python = OneByOne(self._tls, self._incoming)
         self._reads: Reads = self._python
@@ -151,13 +161,22 @@ class Tls:
             return True
 
     @property
-    def session(self) -> ssl.SSLSession | None:
-        return self._tls.session
+    def session(self) -> AnySession | None:
+        """What the other side has given by now for later connections."""
+        native = self._find()
+        return self._tls.session if native is None else Session(native)
 
     @property
     def session_reused(self) -> bool:
         """Whether the handshake was short: the session of an earlier connection was taken up."""
         return bool(self._tls.session_reused)
+
+    def _find(self) -> openssl.Native | None:
+        """This connection as OpenSSL has it: looked for once, before it reads from elsewhere."""
+        if not self._looked:
+            self._looked = True
+            self._native = openssl.find(self._tls, self._incoming, self._outgoing)
+        return self._native
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -179,7 +198,9 @@ class Tls:
             return
         if count >= MUCH and not self._asked:
             self._asked = True
-            self._reads = many_at_once(self._tls, self._incoming, self._outgoing, self._python)
+            native = self._find()
+            if native is not None:
+                self._reads = ManyAtOnce(native, self._python)
         self._reads.arrived(room[:count])
         if count == self._want < min(2 * size, self._MOST):
             self._want *= 2

@@ -5,27 +5,17 @@ once several threads stream. OpenSSL's `BIO_f_buffer` reads from what is below i
 is below it can be a TLS connection (`BIO_f_ssl`): one call, without Python's lock, for all that has arrived, from where
 the kernel has put it (https://docs.openssl.org/3.0/man3/BIO_f_buffer/, https://docs.openssl.org/3.0/man3/BIO_f_ssl/).
 
-The connection stays Python's: it made it and verified the other side, it encrypts, and it says what went wrong. Only
-its pointer is taken, which CPython keeps behind the first field of the object (`PySSLSocket` in
-https://github.com/python/cpython/blob/main/Modules/_ssl.c, the same from 3.8 on). That is no promise of CPython's. So
-it is done where it was tried, on Linux with these versions, and OpenSSL is asked first, of each connection, whether it
-reads from and writes to the memory that Python gave it. For all others there is Python's own way.
+Which connections can be read so `openssl` knows.
 """
 
 from __future__ import annotations
 
-import os
 import ssl
-import sys
 import threading
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import ctypes
+from s3pull.remote.openssl import Native
 
-#: the first and the last version of CPython that it was tried with (`tests/remote/test_tlsrecords.py`)
-TRIED = ((3, 11), (3, 15))
 #: <openssl/bio.h> and <openssl/ssl.h>
 _BIO_NOCLOSE = 0
 _BIO_CTRL_PENDING = 10
@@ -33,9 +23,6 @@ _BIO_C_SET_SSL = 109
 _BIO_C_SET_BUF_MEM_EOF_RETURN = 130
 #: OpenSSL counts bytes by an int
 _AT_ONCE = 1 << 30
-#: as many bytes of a structure are looked at, at most
-_LOOKED_AT = 256
-
 #: bytes that are worth to ask OpenSSL for at once, or to wait for a turn
 MUCH = 64 * 1024
 
@@ -130,9 +117,10 @@ class ManyAtOnce:
         "_start",
     )
 
-    def __init__(self, library: ctypes.CDLL, pointer: int, python: OneByOne) -> None:
+    def __init__(self, native: Native, python: OneByOne) -> None:
         import ctypes
 
+        library, pointer = native
         self._library, self._read = library, library.BIO_read
         self._start, self._reference = ctypes.c_char.from_buffer, ctypes.byref
         self._pointer, self._python = pointer, python  # which keeps the connection
@@ -198,93 +186,3 @@ class ManyAtOnce:
         if hasattr(self, "_bio"):
             self._library.BIO_free_all(self._bio)
             self._library.ERR_clear_error()  # it says goodbye to the other side, which may be too late
-
-
-def many_at_once(
-    connection: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, python: OneByOne
-) -> OneByOne | ManyAtOnce:
-    """What reads `connection`, which was made over these two, from now on: `python` still, where it has to be."""
-    library = _library()
-    pointer = None if library is None else _pointer(library, connection, incoming, outgoing)
-    return python if library is None or pointer is None else ManyAtOnce(library, pointer, python)
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """The OpenSSL that Python's `ssl` calls."""
-    if sys.implementation.name != "cpython" or sys.platform != "linux" or not ssl.OPENSSL_VERSION.startswith("OpenSSL"):
-        return None
-    if not TRIED[0] <= sys.version_info[:2] <= TRIED[1]:
-        return None
-    try:
-        import _ssl
-        import ctypes
-
-        library = ctypes.CDLL(_ssl.__file__)
-        _declare(library)
-    except (ImportError, AttributeError, OSError):  # linked into Python, or not all of it is there
-        return None
-    return library
-
-
-def _declare(library: ctypes.CDLL) -> None:
-    from ctypes import c_int, c_long, c_ulong, c_void_p
-
-    def declare(name: str, result: Any, *arguments: Any) -> None:
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-
-    declare("BIO_f_ssl", c_void_p)
-    declare("BIO_f_buffer", c_void_p)
-    declare("BIO_new", c_void_p, c_void_p)
-    declare("BIO_new_mem_buf", c_void_p, c_void_p, c_int)
-    declare("BIO_push", c_void_p, c_void_p, c_void_p)
-    declare("BIO_ctrl", c_long, c_void_p, c_int, c_long, c_void_p)
-    declare("BIO_read", c_int, c_void_p, c_void_p, c_int)
-    declare("BIO_up_ref", c_int, c_void_p)
-    declare("BIO_free_all", None, c_void_p)
-    declare("ERR_clear_error", None)
-    declare("ERR_peek_error", c_ulong)
-    declare("SSL_get_rbio", c_void_p, c_void_p)
-    declare("SSL_get_wbio", c_void_p, c_void_p)
-    declare("SSL_set0_rbio", None, c_void_p, c_void_p)
-
-
-def _pointer(
-    library: ctypes.CDLL, connection: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
-) -> int | None:
-    """Where OpenSSL has `connection`; None where that is not to be found in the object."""
-    pointer, reads, writes = _word(getattr(connection, "_sslobj", None), 1), _word(incoming, 0), _word(outgoing, 0)
-    if pointer is None or not _readable(pointer):
-        return None
-    if library.SSL_get_rbio(pointer) != reads or library.SSL_get_wbio(pointer) != writes:
-        return None
-    return pointer
-
-
-def _word(value: object, number: int) -> int | None:
-    """A pointer in a Python object: the first one behind its head is number 0."""
-    import ctypes
-
-    width = ctypes.sizeof(ctypes.c_void_p)
-    at = object.__basicsize__ + number * width
-    if at + width > type(value).__basicsize__:
-        return None
-    return ctypes.c_void_p.from_address(id(value) + at).value
-
-
-def _readable(address: int) -> bool:
-    """Whether there is memory at an address: the kernel is asked to read it, and says so where there is none."""
-    import ctypes
-
-    try:
-        reader, writer = os.pipe()
-    except OSError:  # no descriptor is left
-        return False
-    try:
-        return os.write(writer, (ctypes.c_char * _LOOKED_AT).from_address(address)) == _LOOKED_AT
-    except OSError:
-        return False
-    finally:
-        os.close(reader)
-        os.close(writer)

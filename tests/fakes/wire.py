@@ -7,30 +7,39 @@ import sys
 
 import pytest
 
-from s3pull.remote import tlsrecords
-from s3pull.remote.tls import Tls
+from s3pull.remote import openssl
+from s3pull.remote.tls import AnySession, Tls
 from tests.fakes.tls import authority, server_context
 
-#: for what is so only where many records are read at once
+#: for what is so only where OpenSSL is asked past Python
 tried = pytest.mark.skipif(
-    sys.platform != "linux" or not tlsrecords.TRIED[0] <= sys.version_info[:2] <= tlsrecords.TRIED[1],
-    reason="elsewhere Python reads",
+    sys.platform != "linux" or not openssl.TRIED[0] <= sys.version_info[:2] <= openssl.TRIED[1],
+    reason="elsewhere only Python is asked",
 )
 
 
 class Wire:
     """It gives what was asked for at once, if there is as much (`most`: no more than that), and notes how much that
-    was. `version`: of TLS. `over`: nothing comes after what was said."""
+    was. `version`: of TLS. `over`: nothing comes after what was said. `contexts`: those of an
+    earlier one, which the server and our side use again, with a `session`."""
 
-    def __init__(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+    def __init__(
+        self,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        *,
+        contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+        session: AnySession | None = None,
+    ) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = server_context()
-        context.minimum_version = context.maximum_version = version
-        self._server = context.wrap_bio(self._in, self._out, server_side=True)
+        if contexts is None:
+            contexts = server_context(), ssl.create_default_context(cafile=authority()[0])
+            contexts[0].minimum_version = contexts[0].maximum_version = version
+        self.contexts = contexts
+        self._server = contexts[0].wrap_bio(self._in, self._out, server_side=True)
         self.asked: list[int] = []
         self.most: int | None = None
         self.over = False
-        self.tls = Tls(self, ssl.create_default_context(cafile=authority()[0]), "localhost")
+        self.tls = Tls(self, contexts[1], "localhost", session)
         self.tls.do_handshake()
         self._server.do_handshake()
         self.asked.clear()
@@ -63,6 +72,12 @@ class Wire:
         """One bit of what was said is another one on its way."""
         data = bytearray(self._out.read())
         data[len(data) // 2 + 1000] ^= 1  # not where a record begins
+        self._out.write(data)
+
+    def spoil_all(self) -> None:
+        """Nothing of what was said can be read."""
+        data = bytearray(self._out.read())
+        data[5:] = bytes(len(data) - 5)  # but how long it is
         self._out.write(data)
 
     def recv_into(self, buffer: memoryview) -> int:

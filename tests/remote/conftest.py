@@ -2,13 +2,13 @@
 
 import pytest
 
-from s3pull.remote import tlsrecords
+from s3pull.remote import openssl
 from tests.fakes.wire import tried
 
 
-@pytest.fixture(params=[pytest.param(True, marks=tried), False], ids=["many at once", "one by one"])
-def many(request, monkeypatch):
-    """Whether records are read many at once."""
+@pytest.fixture(params=[pytest.param(True, marks=tried), False], ids=["OpenSSL's way", "Python's way"])
+def native(request, monkeypatch):
+    """Whether OpenSSL is asked past Python."""
     if not request.param:
-        monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+        monkeypatch.setattr(openssl, "_library", lambda: None)
     return request.param

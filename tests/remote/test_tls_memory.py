@@ -2,7 +2,7 @@
 
 import pytest
 
-from s3pull.remote import tlsrecords
+from s3pull.remote import openssl, tlsrecords
 from tests.fakes.wire import Wire, read
 
 KIB = 1024
@@ -22,7 +22,7 @@ class Noting(Wire):
 
 @pytest.mark.parametrize(("piece", "most"), [(4, 32), (16, 32), (128, 256), (256, 512), (1024, 512)])
 def test_twice_what_the_reader_takes_is_asked_of_the_kernel_at_most(monkeypatch, piece, most):
-    monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+    monkeypatch.setattr(openssl, "_library", lambda: None)
     wire, said = Wire(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     assert read(wire, len(said), piece * KIB) == said
@@ -51,7 +51,7 @@ def test_the_end_of_a_piece_does_not_make_less_of_the_next_one():
     assert len(wire.asked) <= 3
 
 
-def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(many):
+def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(native):
     wire, said = Noting(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     for wire.most in (None, 100_003, 5):
@@ -61,7 +61,7 @@ def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(many):
 
 
 def test_much_is_decrypted_in_a_turn_where_each_record_is_a_call(monkeypatch):
-    monkeypatch.setattr(tlsrecords, "_library", lambda: None)
+    monkeypatch.setattr(openssl, "_library", lambda: None)
     wire, turns = Wire(), []
     wire.say(bytes(KIB * KIB))
     following = tlsrecords.OneByOne.next

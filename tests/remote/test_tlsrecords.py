@@ -1,10 +1,8 @@
-"""Many records in one call: the same bytes, ends and errors as from Python, and Python's way where it was not tried."""
+"""Many records in one call: the same bytes, ends and errors as from Python."""
 
 import gc
 import os
 import ssl
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -105,7 +103,7 @@ def test_both_sides_go_on_talking(version):
 
 @versions
 @pytest.mark.parametrize("polite", [True, False])
-def test_the_end_is_told_as_python_tells_it(many, version, polite):
+def test_the_end_is_told_as_python_tells_it(native, version, polite):
     wire = Wire(version)
     said = os.urandom(4 * MUCH)
     wire.say(said)
@@ -113,17 +111,17 @@ def test_the_end_is_told_as_python_tells_it(many, version, polite):
         wire.bye()
     wire.over = True
     assert read(wire, len(said), 100_000) == said
-    assert isinstance(wire.tls._reads, ManyAtOnce) == many
+    assert isinstance(wire.tls._reads, ManyAtOnce) == native
     for _ in range(2):
         assert wire.tls.recv_into(memoryview(bytearray(100))) == 0
 
 
 @versions
-def test_what_was_changed_on_its_way_is_an_error(many, version):
+def test_what_was_changed_on_its_way_is_an_error(native, version):
     wire = Wire(version)
     wire.say(bytes(2 * MUCH))
     read(wire, 2 * MUCH, MUCH)
-    assert isinstance(wire.tls._reads, ManyAtOnce) == many
+    assert isinstance(wire.tls._reads, ManyAtOnce) == native
     said = os.urandom(10 * 16 * KIB)
     wire.say(said)
     wire.spoil()
@@ -186,11 +184,11 @@ def test_no_more_is_asked_of_openssl_than_it_can_count(monkeypatch):
 
 
 @versions
-def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(many, version):
+def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(native, version):
     wire = Wire(version)
     wire.say(bytes(2 * MUCH))
     read(wire, 2 * MUCH, MUCH)
-    assert isinstance(wire.tls._reads, ManyAtOnce) == many
+    assert isinstance(wire.tls._reads, ManyAtOnce) == native
     wire.say(b"x" * 20_000)
     wire.bye()
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
@@ -257,85 +255,3 @@ def test_little_is_read_as_python_reads():
         wire.say(bytes(4 * KIB))
         assert read(wire, 4 * KIB, 16 * KIB) == bytes(4 * KIB)
     assert isinstance(wire.tls._reads, OneByOne)
-
-
-@pytest.fixture
-def forgetful():
-    tlsrecords._library.cache_clear()
-    yield
-    tlsrecords._library.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "value"),
-    [
-        (sys, "version_info", (3, 10, 99)),
-        (sys, "version_info", (4, 0)),
-        (sys, "platform", "darwin"),
-        (ssl, "OPENSSL_VERSION", "LibreSSL 3.9.0"),
-        (ssl, "OPENSSL_VERSION", "AWS-LC 1.40"),
-    ],
-)
-def test_where_it_was_not_tried_python_reads(module, name, value, monkeypatch, forgetful):
-    monkeypatch.setattr(module, name, value)
-    assert tlsrecords._library() is None
-
-
-def test_an_openssl_that_is_part_of_python_is_left_alone(monkeypatch, forgetful):
-    import _ssl
-
-    monkeypatch.delattr(_ssl, "__file__", raising=False)
-    assert tlsrecords._library() is None
-
-
-@tried
-def test_an_openssl_that_lacks_a_function_is_left_alone(monkeypatch, forgetful):
-    import _ctypes as another
-
-    monkeypatch.setattr("_ssl.__file__", another.__file__)
-    assert tlsrecords._library() is None
-
-
-@tried
-@pytest.mark.parametrize("word", [None, 0, 1, 8, 0x7FFF_FFFF_F000, 0xDEAD_BEEF_0000])
-def test_what_is_no_pointer_is_not_followed(word, monkeypatch):
-    genuine = tlsrecords._word
-    monkeypatch.setattr(tlsrecords, "_word", lambda value, number: word if number == 1 else genuine(value, number))
-    wire = Wire()
-    wire.say(bytes(2 * MUCH))
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, OneByOne)
-
-
-@tried
-def test_the_pointer_of_another_connection_is_none_of_this_one(monkeypatch):
-    other = Wire()
-    genuine = tlsrecords._word
-    pointer = genuine(other.tls._tls._sslobj, 1)
-    monkeypatch.setattr(tlsrecords, "_word", lambda value, number: pointer if number == 1 else genuine(value, number))
-    wire = Wire()
-    wire.say(bytes(2 * MUCH))
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, OneByOne)
-
-
-@tried
-def test_where_no_descriptor_is_left_python_reads(monkeypatch):
-    def none_left():
-        raise OSError(24, "Too many open files")
-
-    wire = Wire()
-    wire.say(bytes(2 * MUCH))
-    monkeypatch.setattr(os, "pipe", none_left)
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, OneByOne)
-
-
-def test_an_object_is_not_read_beyond_its_end():
-    assert tlsrecords._word(object(), 0) is None
-    assert tlsrecords._word(None, 1) is None
-
-
-def test_ctypes_is_not_loaded_for_little():
-    script = "import sys, s3pull.remote.tls; assert 'ctypes' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True)

@@ -28,7 +28,7 @@ _WINDOW = 0.2
 #: of a core: where less is idle on the whole machine, and this process has a good part of it, threads that are added
 #: for what Python does under its lock only take turns
 _FULL, _PART = 0.25, 0.3
-#: of the time of all threads: who waits so long for bodies that are under way could be helped by others
+#: of the time of all threads: who waits so long could be helped by others
 _WAITED = 0.25
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
@@ -94,6 +94,7 @@ class Crew:
     """Runs tasks. `on_stop` is called once, when a fatal error or `stop` ends the run early (it closes sockets).
 
     A large object has `least_streams` threads at least, and no more are tried while `stream_cores` are busy with it.
+    `waited` says for how many seconds threads waited for answers that they had to have before they went on.
     """
 
     def __init__(
@@ -106,12 +107,14 @@ class Crew:
         stream_cores: float = math.inf,
         throttles: Callable[[], int] = lambda: 0,
         latency: Callable[[], float] = lambda: 0.0,
+        waited: Callable[[], float] = lambda: 0.0,
         idle_seconds: Callable[[], float | None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._progress = progress
         self._throttles = throttles
         self._latency = latency
+        self._waited = waited
         self._idle_seconds = idle_seconds
         self._on_stop = on_stop
         self._processes = processes
@@ -129,14 +132,14 @@ class Crew:
         self._stopping = False
         self._error: BaseException | None = None
         self._pacer: threading.Thread | None = None
-        self._streaming = self._bound = False
+        self._streaming = self._waiting = self._bound = False
         #: threads that it was begun with
         self._streams = 0
         #: another process could begin something: the next task goes before those of what was begun here
         self._another = False
         #: threads have notably more under way than a moment ago: more comes for that, whatever their number
         self.widened = False
-        #: seconds for which threads waited, lately, for bodies that had begun to come
+        #: seconds for which threads waited for bodies that had begun to come
         self.waited = 0.0
         #: this process has as much to do as one thread at a time can
         self.busy = False
@@ -228,7 +231,8 @@ class Crew:
 
         A listing may be nearer than objects, until one has come nobody knows, and the first may be late for no reason.
         """
-        wanted = max(self._least_streams, streams(self._latency()) // self._processes)
+        least = self._least_streams if self._streaming else 1
+        wanted = max(least, streams(self._latency()) // self._processes)
         if wanted > self._streams:
             self._streams = wanted
             self._pace.raise_to(wanted)
@@ -240,7 +244,8 @@ class Crew:
         with self._wake:
             self._processes = 2
             self._pace.limit = max(1, self._jobs // 2)
-            self._pace.target = min(self._pace.target, self._pace.limit) if self._streaming else 1
+            many = self._streaming or self._waiting
+            self._pace.target = min(self._pace.target, self._pace.limit) if many else 1
 
     def alone(self) -> None:
         """The other process is no more: all of the work is here, and all connections."""
@@ -373,6 +378,7 @@ class Crew:
 
     def _keep_pace(self) -> None:
         began, used, idle = time.monotonic(), time.process_time(), self._idle_seconds()
+        answers, bodies = self._waited(), self.waited
         while True:
             time.sleep(_BEAT)
             now, spent = time.monotonic(), time.process_time()
@@ -384,19 +390,23 @@ class Crew:
                 if idle is not None and idle_now is not None:
                     self._idle_cores = (idle_now - idle) / (now - began)
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
-                if self.widened and self.waited < _WAITED * (now - began) * self._alive:
+                answers_now, bodies_now, much = self._waited(), self.waited, _WAITED * (now - began) * self._alive
+                if answers_now - answers > much:
+                    self._waiting = True  # each thread for its own: as many are worth while as for streams
+                elif self.widened and not self._streaming and answers_now - answers + bodies_now - bodies < much:
                     self._bound = True
-                self.widened, self.waited = False, 0.0
+                self.widened = False
+                answers, bodies = answers_now, bodies_now
                 began, used, idle = now, spent, idle_now
             with self._wake:
                 if self._closed and self._alive == 0:
                     return
-                if self._streaming:
+                if self._streaming or self._waiting:
                     self._open_streams()
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
                 self._pace.reach = most(self._latency())
-                active = sum(1 for meter in list(self._meters) if meter.received)
+                active = sum(1 for meter in list(self._meters) if meter.received or meter.done_files)
                 self._pace.step(now, float(work), waiting, self._throttles(), active, bound=self._bound)
                 self._grow()
                 self.make_room()

@@ -66,6 +66,7 @@ def _work() -> None:
         progress=progress,
         throttles=lambda: store.patience.throttles,
         latency=lambda: store.latency,
+        waited=lambda: store.waited,
         idle_seconds=idle_seconds,
         on_stop=lambda: _stop(store, over),
     )

@@ -187,9 +187,10 @@ def _read(
             size = body.length
             view = worker.buffer(size)[:size]
             try:
+                until = time.monotonic() + _PATIENCE
                 filled = body.readinto(view) if size else 0
                 if filled < size:
-                    _read_on(body, view, filled, puller.crew)
+                    _read_on(body, view, filled, until, puller.crew)
             except _Slow:
                 raise
             except BaseException:
@@ -203,12 +204,13 @@ def _read(
             attempts.failed(error)
 
 
-def _read_on(body: Body, view: memoryview, filled: int, crew: Crew) -> None:
-    """Fill `view`, of which there are so many bytes. Raises _Slow where that takes its time."""
+def _read_on(body: Body, view: memoryview, filled: int, until: float, crew: Crew) -> None:
+    """Fill `view`, of which there are so many bytes. Raises _Slow where that is not done by then."""
     began = time.monotonic()
-    while filled < len(view):
-        filled += body.readinto(view[filled:])
-        waited = time.monotonic() - began
-        if filled < len(view) and waited > _PATIENCE:
-            raise _Slow(body, view[:filled])
-    crew.waited += waited
+    try:
+        while filled < len(view):
+            if time.monotonic() > until:
+                raise _Slow(body, view[:filled])
+            filled += body.readinto(view[filled:])
+    finally:
+        crew.waited += time.monotonic() - began

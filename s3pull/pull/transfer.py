@@ -64,6 +64,7 @@ class Transfer:
             progress=self.progress,
             throttles=lambda: store.patience.throttles if store is not None else 0,
             latency=lambda: store.latency if store is not None else 0.0,
+            waited=lambda: store.waited if store is not None else 0.0,
             least_streams=2 if enough == math.inf and cores() > 1 else 1,
             stream_cores=enough,
             idle_seconds=idle_seconds,

@@ -53,7 +53,7 @@ class Window:
     def went(self, well: bool) -> None:
         """How the answer of a small object came: whole and soon, or slowly."""
         if not well:
-            self._width = self._open = 1
+            self._width = self._open = self._widest = 1
             return
         self._width += _MORE
         if self._width <= _FEW:

@@ -94,6 +94,8 @@ class SocketStore:
         self.patience = patience if patience is not None else Patience()
         #: the least seconds to an answer, of objects (True) and of all else
         self._latencies = {True: 0.0, False: 0.0}
+        #: see `Store.waited`; a little less where threads add to it at the same moment
+        self.waited = 0.0
         self._access = access
         self.credentials = credentials
         self._remember = remember
@@ -283,7 +285,10 @@ class SocketStore:
         except BaseException:
             pool.drop(connection)
             raise
-        self.answered(self.timer() - asked, of_object=request.kind is not Kind.LIST and request.method == b"GET")
+        took = self.timer() - asked
+        if request.kind is not Kind.LIST:
+            self.waited += took
+        self.answered(took, of_object=request.kind is not Kind.LIST and request.method == b"GET")
         if head.status == 200 or head.status == 206:
             return connection, head
         raise self._failure(route, request, credentials, connection, head)

@@ -75,6 +75,11 @@ class Store(Protocol):
         """Seconds from a request to the head of its answer, the shortest so far; 0.0 before the first."""
         ...
 
+    @property
+    def waited(self) -> float:
+        """Seconds for which threads waited for answers, together; not for pages, nor for what they `ask` ahead."""
+        ...
+
     def head(
         self, key: str, *, version_id: str | None = None, part: int | None = None, checksum: bool = False
     ) -> RemoteObject:

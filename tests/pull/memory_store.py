@@ -29,6 +29,7 @@ class MemoryStore:
         self.page = page
         self.deny_list = False
         self.latency = 0.0
+        self.waited = 0.0
         self.patience = Patience(sleep=lambda seconds: None)
         self._interrupted = threading.Event()
         self._lock = threading.Lock()

@@ -221,6 +221,64 @@ def test_one_thread_begins_however_long_the_way_is():
     assert len(threads) == 1
 
 
+def test_threads_that_wait_for_an_answer_each_are_as_many_as_streams():
+    total = [0.0]
+    team, seen = crew(jobs=64, latency=lambda: 0.032, waited=lambda: total[0]), []
+
+    def ask(worker):
+        time.sleep(0.032)
+        total[0] += 0.032
+        team.widened = True  # it asks for something ahead, too
+        seen.append(team.threads)
+
+    team.submit([ask] * 120)
+    team.finish()
+    assert max(seen) >= 16
+
+
+def test_threads_that_seldom_wait_stay_few():
+    total = [0.0]
+    team, seen = crew(jobs=64, latency=lambda: 0.032, waited=lambda: total[0]), []
+
+    def work(worker):
+        time.sleep(0.01)
+        total[0] += 0.002
+        seen.append(team._waiting)
+
+    team.submit([work] * 60)
+    team.finish()
+    assert not any(seen)
+
+
+def test_threads_that_wait_stay_many_when_another_process_comes():
+    team, targets = crew(jobs=64, latency=lambda: 0.032, waited=time.monotonic), []
+
+    def look(worker):
+        time.sleep(0.3)
+        targets.append(team._pace.target)
+        team.halve()
+        targets.append(team._pace.target)
+
+    team.submit([look])
+    team.finish()
+    assert targets == [16, 16]
+
+
+def test_who_compares_and_receives_nothing_has_begun_too():
+    team, threads = crew(jobs=64, latency=lambda: 0.05), []
+
+    def compare(worker):
+        time.sleep(0.05)
+        worker.meter.done_files += 1
+        threads.append(team.threads)
+
+    team.submit([compare] * 300)
+    team.finish()
+    assert (
+        max(threads) >= 8
+    )  # a probe that is judged only after the seconds that others may take goes no further than 4
+
+
 @pytest.mark.parametrize(("wider", "waits", "one"), [(True, 0.0, True), (True, 0.01, False), (False, 0.0, False)])
 def test_no_threads_are_added_while_each_comes_to_have_more_under_way_unless_they_wait_for_bodies(wider, waits, one):
     team, seen = crew(jobs=8, latency=lambda: 1.0), []

@@ -275,7 +275,7 @@ def test_no_more_is_asked_for_than_there_are_connections_open(store, tmp_path):
 
     store.widen, store.ask = widen, ask
     assert pull(store, "acme:", tmp_path, jobs=64).summary.downloaded == 600
-    assert max(most) <= 2 * 5  # of two threads
+    assert max(most) == 5
     assert max(wanted) == 64
 
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 
 from s3pull.errors import S3pullError, ServiceError, Transient
+from s3pull.remote import openssl
 from s3pull.remote.addresses import Addresses, AddressInfo
 from s3pull.remote.connection import Channel, Connection
 from s3pull.remote.heads import Head, parse_head
@@ -94,11 +95,13 @@ class Dialer:
         """Keep the TLS session of a connection that has answered: TLS 1.3 sends its tickets after the handshake.
 
         One that the other side takes up serves for a minute: where Python copies it, that takes half of a handshake.
+        Python's own serves until OpenSSL's can be had.
         """
         if self._proxy is not None:
             return
         with self._session_lock:
-            if connection.tls_resumed and self._clock() < self._session_until:
+            own = not isinstance(self._session, ssl.SSLSession) or not openssl.at_hand()
+            if own and connection.tls_resumed and self._clock() < self._session_until:
                 return
             session = connection.tls_session
             if session is not None and session.has_ticket:

@@ -43,6 +43,11 @@ def find(connection: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.Memor
     return None if library is None or pointer is None else Native(library, pointer)
 
 
+def at_hand() -> bool:
+    """Whether to `find` costs nothing more. To load ctypes takes 3 ms, and a run may do with one connection."""
+    return "ctypes" in sys.modules and _library() is not None
+
+
 @cache
 def _library() -> ctypes.CDLL | None:
     """The OpenSSL that Python's `ssl` calls."""

@@ -90,7 +90,7 @@ class Bytes(Protocol):
     def sendall(self, data: bytes, /) -> None: ...
 
 
-#: what makes a later handshake short: OpenSSL's, or Python's where that is not to be had
+#: what makes a later handshake short: OpenSSL's, or Python's where that is not at hand
 AnySession = Session | ssl.SSLSession
 
 #: each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time
@@ -163,7 +163,7 @@ class Tls:
     @property
     def session(self) -> AnySession | None:
         """What the other side has given by now for later connections."""
-        native = self._find()
+        native = self._find() if openssl.at_hand() else None
         return self._tls.session if native is None else Session(native)
 
     @property

@@ -1,15 +1,21 @@
 """TLS sessions as OpenSSL copies them.
 
-The session of one connection makes the handshakes of others short. There has to be a copy for each, because one that
-ends without a goodbye spoils its session for the next (https://docs.openssl.org/3.0/man3/SSL_set_shutdown/), and ours
-end so. Up to 3.13 Python copies it when it is taken over and when it is used, by writing it out and reading it again,
-certificates and all: 0.3 ms of CPU, where the short handshake takes 0.6 without. Since 3.14 it does not copy it at all.
-OpenSSL's own copy shares what nobody changes (https://docs.openssl.org/3.0/man3/SSL_SESSION_dup/).
+The session of one connection makes the handshakes of others short. Each needs a copy: a connection that ends by an
+error spoils the session that it has for all (https://docs.openssl.org/3.0/man3/SSL_set_shutdown/). Up to 3.13.0 Python
+copies it when it is taken over and when it is used, by writing it out and reading it again, certificates and all: 0.3
+ms of CPU, where the short handshake takes 0.6 without. Later ones share it
+(https://github.com/python/cpython/issues/116810). OpenSSL's own copy takes no time
+(https://docs.openssl.org/3.0/man3/SSL_SESSION_dup/).
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from s3pull.remote.openssl import Native
+
+if TYPE_CHECKING:
+    import ctypes
 
 
 class Session:
@@ -21,7 +27,7 @@ class Session:
         library, connection = native
         self._library = library
         shared = library.SSL_get1_session(connection)
-        self._pointer: int | None = library.SSL_SESSION_dup(shared) if shared else None
+        self._pointer = _copy(library, shared)
         library.SSL_SESSION_free(shared)
 
     @property
@@ -32,8 +38,8 @@ class Session:
     def take_up(self, native: Native) -> None:
         """Let another connection of the same context begin with it. One that cannot has a whole handshake."""
         library, connection = native
-        copy = library.SSL_SESSION_dup(self._pointer) if self._pointer else None
-        if copy:
+        copy = _copy(library, self._pointer)
+        if copy is not None:
             if not library.SSL_set_session(connection, copy):
                 library.ERR_clear_error()
             library.SSL_SESSION_free(copy)
@@ -41,3 +47,13 @@ class Session:
     def __del__(self) -> None:
         if hasattr(self, "_pointer"):
             self._library.SSL_SESSION_free(self._pointer)
+
+
+def _copy(library: ctypes.CDLL, session: int | None) -> int | None:
+    """None of none, and where there is no memory for it. No error is left for whoever asks OpenSSL next."""
+    if session is None:
+        return None
+    copy: int | None = library.SSL_SESSION_dup(session)
+    if copy is None:
+        library.ERR_clear_error()
+    return copy

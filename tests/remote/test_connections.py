@@ -14,7 +14,7 @@ import pytest
 
 from s3pull.errors import Cancelled, ServiceError, Transient, UsageError
 from s3pull.objects import Access, Credentials, Endpoint
-from s3pull.remote import tls
+from s3pull.remote import openssl, tls
 from s3pull.remote.addresses import Addresses
 from s3pull.remote.connection import Connection, DiedIdle
 from s3pull.remote.dial import Dialer
@@ -22,8 +22,10 @@ from s3pull.remote.engine import SocketStore, open_store
 from s3pull.remote.pool import Pool
 from s3pull.remote.retry import Patience
 from s3pull.remote.routes import Request
+from s3pull.remote.tlssessions import Session
 from tests.fakes import FakeProxy
 from tests.fakes.tls import authority, server_context
+from tests.fakes.wire import tried
 from tests.waiting import wait_until
 
 OWNER = "111111111111"
@@ -63,6 +65,24 @@ def whole(store, key="k"):
         while count := body.readinto(buffer):
             found += buffer[:count]
     return bytes(found)
+
+
+@pytest.mark.parametrize(
+    ("call", "counts"),
+    [
+        (lambda store: store.head("k"), True),
+        (whole, True),
+        (lambda store: list(store.list()), False),
+        (lambda store: store.ask("k").body().close(), False),
+    ],
+    ids=["head", "get", "list", "ask"],
+)
+def test_what_threads_wait_for_is_counted(fake_aws, call, counts):
+    store = opened(fake_aws)
+    fake_aws.latency = 0.05
+    call(store)
+    assert store.waited >= 0.05 if counts else store.waited == 0.0
+    store.close()
 
 
 # --- addresses --------------------------------------------------------------------------------------------
@@ -276,6 +296,21 @@ def test_a_tls_session_that_is_not_taken_up_is_replaced(fake_aws_tls):
     assert not connection.tls_resumed
     answered(store, connection)
     assert dialer._session is not before
+    store.close()
+
+
+@tried
+def test_pythons_tls_session_serves_until_openssls_can_be_had(fake_aws_tls, monkeypatch):
+    monkeypatch.setattr(openssl, "at_hand", lambda: False)
+    store = opened(fake_aws_tls)
+    store.head("k")
+    pool = store._route.pool
+    for at_hand, kind in ((False, ssl.SSLSession), (True, Session), (True, Session)):
+        monkeypatch.setattr(openssl, "at_hand", lambda at_hand=at_hand: at_hand)
+        connection = pool.take(fresh=True)
+        assert connection.tls_resumed
+        answered(store, connection)
+        assert isinstance(pool._dialer._session, kind)
     store.close()
 
 

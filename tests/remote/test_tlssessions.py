@@ -1,5 +1,6 @@
 """TLS sessions that are taken up by later connections: OpenSSL's copies do what Python's do."""
 
+import ctypes  # so that OpenSSL is at hand  # noqa: F401
 import gc
 import os
 import ssl
@@ -47,7 +48,7 @@ def test_a_session_outlives_its_connection(native, version):
 
 @tried
 @versions
-def test_a_connection_that_breaks_off_spoils_no_session(version):  # as it does where Python shares it, since 3.14
+def test_a_connection_that_ends_by_an_error_spoils_no_session(version):  # as it does where Python shares it
     wire = answered(version)
     session, contexts = wire.tls.session, wire.contexts
     for spoilt in (True, False, True, False):
@@ -99,12 +100,26 @@ def test_where_a_connection_is_not_found_it_has_a_whole_handshake(monkeypatch):
 
 
 @tried
-def test_a_session_that_openssl_does_not_take_leaves_no_error(monkeypatch):
+@pytest.mark.parametrize(("name", "nothing"), [("SSL_set_session", 0), ("SSL_SESSION_dup", None)])
+def test_what_openssl_cannot_do_leaves_no_error(name, nothing, monkeypatch):
     first = answered()
-    session = first.tls.session
-    monkeypatch.setattr(session._library, "SSL_set_session", lambda connection, copy: 0)
+    session, native = first.tls.session, first.tls._find()
+    library = native.library
+
+    def fails(*_arguments):
+        assert not library.BIO_new_mem_buf(None, -1)  # which it tells of
+        return nothing
+
+    fails()
+    assert library.ERR_peek_error()
+    library.ERR_clear_error()
+    monkeypatch.setattr(library, name, fails)
+    session.take_up(native)
+    assert not library.ERR_peek_error()
+    if nothing is None:
+        assert not Session(native).has_ticket
+        assert not library.ERR_peek_error()
     assert not answered(contexts=first.contexts, session=session).tls.session_reused
-    assert not session._library.ERR_peek_error()
 
 
 @tried

@@ -30,6 +30,9 @@ _WINDOW = 0.2
 _FULL, _PART = 0.25, 0.3
 #: of the time of all threads: who waits so long could be helped by others
 _WAITED = 0.25
+#: threads that wait for an answer each, for each stream that something large would have. All are here: another process
+#: gets what is decided, and has nothing to wait for.
+_SIDE_BY_SIDE = 2
 #: tasks that may wait before whoever submits has to wait too
 _QUEUE = 8192
 SMALL_BUFFER = 64 * 1024
@@ -223,16 +226,20 @@ class Crew:
             self._streaming = True
             give_back_large()
             with self._wake:
-                self._open_streams()
+                self._open_ways()
                 self._grow()
 
-    def _open_streams(self) -> None:
-        """Have as many as the way asks for, once: what goodput says of more or fewer comes after that. Locked.
+    def _open_ways(self) -> None:
+        """Have as many as the way asks for, once, for something large or for those that wait: what goodput says of more
+        or fewer comes after that. Locked.
 
         A listing may be nearer than objects, until one has come nobody knows, and the first may be late for no reason.
         """
-        least = self._least_streams if self._streaming else 1
-        wanted = max(least, streams(self._latency()) // self._processes)
+        wanted = streams(self._latency())
+        if self._streaming:
+            wanted = max(self._least_streams, wanted // self._processes)
+        else:
+            wanted *= _SIDE_BY_SIDE
         if wanted > self._streams:
             self._streams = wanted
             self._pace.raise_to(wanted)
@@ -322,6 +329,8 @@ class Crew:
                     if task is None:
                         return
                 task(worker)
+                if not worker.pending:
+                    worker.meter.ended = True
                 del task  # it may hold a job with an open file: not while this thread waits for more
                 if self._alive > self._pace.target:
                     worker.catch_up()
@@ -378,7 +387,7 @@ class Crew:
 
     def _keep_pace(self) -> None:
         began, used, idle = time.monotonic(), time.process_time(), self._idle_seconds()
-        answers, bodies = self._waited(), self.waited
+        answers, waited = self._waited(), self._waited() + self.waited
         while True:
             time.sleep(_BEAT)
             now, spent = time.monotonic(), time.process_time()
@@ -390,23 +399,22 @@ class Crew:
                 if idle is not None and idle_now is not None:
                     self._idle_cores = (idle_now - idle) / (now - began)
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
-                answers_now, bodies_now, much = self._waited(), self.waited, _WAITED * (now - began) * self._alive
-                if answers_now - answers > much:
-                    self._waiting = True  # each thread for its own: as many are worth while as for streams
-                elif self.widened and not self._streaming and answers_now - answers + bodies_now - bodies < much:
+                for_answers, for_all = self._waited(), self._waited() + self.waited
+                much = _WAITED * (now - began) * self._alive
+                self._waiting = self._waiting or for_answers - answers > much
+                if self.widened and not self._streaming and for_all - waited < much:
                     self._bound = True
-                self.widened = False
-                answers, bodies = answers_now, bodies_now
+                self.widened, answers, waited = False, for_answers, for_all
                 began, used, idle = now, spent, idle_now
             with self._wake:
                 if self._closed and self._alive == 0:
                     return
                 if self._streaming or self._waiting:
-                    self._open_streams()
+                    self._open_ways()
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
                 self._pace.reach = most(self._latency())
-                active = sum(1 for meter in list(self._meters) if meter.received or meter.done_files)
+                active = sum(1 for meter in list(self._meters) if meter.received or meter.ended)
                 self._pace.step(now, float(work), waiting, self._throttles(), active, bound=self._bound)
                 self._grow()
                 self.make_room()

@@ -221,7 +221,7 @@ def test_one_thread_begins_however_long_the_way_is():
     assert len(threads) == 1
 
 
-def test_threads_that_wait_for_an_answer_each_are_as_many_as_streams():
+def test_threads_that_wait_for_an_answer_each_are_twice_as_many_as_streams():
     total = [0.0]
     team, seen = crew(jobs=64, latency=lambda: 0.032, waited=lambda: total[0]), []
 
@@ -231,9 +231,24 @@ def test_threads_that_wait_for_an_answer_each_are_as_many_as_streams():
         team.widened = True  # it asks for something ahead, too
         seen.append(team.threads)
 
-    team.submit([ask] * 120)
+    team.submit([ask] * 200)
     team.finish()
-    assert max(seen) >= 16
+    assert max(seen) >= 32
+
+
+def test_streams_wait_for_answers_too_and_are_no_more_for_that():
+    total = [0.0]
+    team, targets = crew(jobs=64, latency=lambda: 0.032, waited=lambda: total[0]), []
+
+    def read(worker):
+        team.stream()
+        time.sleep(0.3)
+        total[0] += 0.3
+        targets.append(team._pace.target)
+
+    team.submit([read] * 48)
+    team.finish()
+    assert targets == [16] * 48
 
 
 def test_threads_that_seldom_wait_stay_few():
@@ -261,16 +276,17 @@ def test_threads_that_wait_stay_many_when_another_process_comes():
 
     team.submit([look])
     team.finish()
-    assert targets == [16, 16]
+    assert targets == [32, 32]
 
 
-def test_who_compares_and_receives_nothing_has_begun_too():
-    team, threads = crew(jobs=64, latency=lambda: 0.05), []
+def test_who_ends_tasks_and_receives_nothing_counts_too():
+    progress, threads = Progress(), []
+    team, other = Crew(jobs=64, progress=progress, latency=lambda: 0.05), progress.meter()
 
-    def compare(worker):
+    def compare(worker):  # what it finds to be done another process does
         time.sleep(0.05)
-        worker.meter.done_files += 1
         threads.append(team.threads)
+        other.done_files += 1
 
     team.submit([compare] * 300)
     team.finish()
@@ -533,7 +549,7 @@ def test_who_is_alone_again_has_all_connections_and_streams():
     def look(_worker):
         team.stream()
         seen.append((team.limit, team._pace.target))
-        team._open_streams()
+        team._open_ways()
         seen.append((team.limit, team._pace.target))
 
     team.halve()

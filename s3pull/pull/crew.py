@@ -401,7 +401,8 @@ class Crew:
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
                 for_answers, for_all = self._waited(), self._waited() + self.waited
                 much = _WAITED * (now - began) * self._alive
-                self._waiting = self._waiting or for_answers - answers > much
+                if for_answers - answers > much and not self._throttles():  # for which they would wait, too
+                    self._waiting = True
                 if self.widened and not self._streaming and for_all - waited < much:
                     self._bound = True
                 self.widened, answers, waited = False, for_answers, for_all

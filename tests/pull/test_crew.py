@@ -251,6 +251,18 @@ def test_streams_wait_for_answers_too_and_are_no_more_for_that():
     assert targets == [16] * 48
 
 
+def test_a_service_that_throttles_is_not_asked_by_many_at_once():
+    team, seen = crew(jobs=64, latency=lambda: 0.032, waited=time.monotonic, throttles=lambda: 1), []
+
+    def retry(worker):
+        time.sleep(0.05)
+        seen.append(team.threads)
+
+    team.submit([retry] * 30)
+    team.finish()
+    assert max(seen) <= 2
+
+
 def test_threads_that_seldom_wait_stay_few():
     total = [0.0]
     team, seen = crew(jobs=64, latency=lambda: 0.032, waited=lambda: total[0]), []

@@ -63,10 +63,12 @@ class Worker:
     before the thread waits for work.
     """
 
-    __slots__ = ("_buffer", "folder", "meter", "pending")
+    __slots__ = ("_buffer", "ended", "folder", "meter", "pending")
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
+        #: it has ended a task with nothing left under way
+        self.ended = False
         self.pending: deque[Pending] = deque()
         #: where the last object went: the next one often goes there, too
         self.folder: Directory | None = None
@@ -152,7 +154,7 @@ class Crew:
         self.room = 1
         self.make_room()
         #: one for each thread that lives
-        self._meters: set[Meter] = set()
+        self._workers: set[Worker] = set()
 
     # --- those who bring work ---------------------------------------------------------------------------
 
@@ -315,7 +317,7 @@ class Crew:
     def _work(self) -> None:
         worker = Worker(self._progress.meter())
         urgent, ready = self._urgent, self._ready
-        self._meters.add(worker.meter)
+        self._workers.add(worker)
         try:
             while True:
                 task: Task | None
@@ -330,7 +332,7 @@ class Crew:
                         return
                 task(worker)
                 if not worker.pending:
-                    worker.meter.ended = True
+                    worker.ended = True
                 del task  # it may hold a job with an open file: not while this thread waits for more
                 if self._alive > self._pace.target:
                     worker.catch_up()
@@ -340,7 +342,7 @@ class Crew:
             self._leave()
             self.stop(error)
         finally:
-            self._meters.discard(worker.meter)
+            self._workers.discard(worker)
             for left in worker.pending:
                 left.drop()
 
@@ -387,7 +389,8 @@ class Crew:
 
     def _keep_pace(self) -> None:
         began, used, idle = time.monotonic(), time.process_time(), self._idle_seconds()
-        answers, waited = self._waited(), self._waited() + self.waited
+        answers = self._waited()
+        waited = answers + self.waited
         while True:
             time.sleep(_BEAT)
             now, spent = time.monotonic(), time.process_time()
@@ -399,7 +402,8 @@ class Crew:
                 if idle is not None and idle_now is not None:
                     self._idle_cores = (idle_now - idle) / (now - began)
                 self._bound = use > _BUSY * (self._stream_cores if self._streaming else 1) or self._full(use)
-                for_answers, for_all = self._waited(), self._waited() + self.waited
+                for_answers = self._waited()
+                for_all = for_answers + self.waited
                 much = _WAITED * (now - began) * self._alive
                 if for_answers - answers > much and not self._throttles():  # for which they would wait, too
                     self._waiting = True
@@ -415,7 +419,7 @@ class Crew:
                 work = self._progress.received + self._progress.done_files * REQUEST_WEIGHT
                 waiting = len(self._ready) + len(self._urgent)
                 self._pace.reach = most(self._latency())
-                active = sum(1 for meter in list(self._meters) if meter.received or meter.ended)
+                active = sum(1 for worker in list(self._workers) if worker.meter.received or worker.ended)
                 self._pace.step(now, float(work), waiting, self._throttles(), active, bound=self._bound)
                 self._grow()
                 self.make_room()

@@ -1,5 +1,4 @@
-"""How many connections to use: one, and then a climb by measured goodput. Pure: the clock and the
-measurements come in.
+"""How many connections to use: one, and then a climb by measured goodput. Pure: clock and measurements come in.
 
 Law: begin with one; double while doubling pays; when it does not, step back and hold; try a little more now and then;
 halve when the service throttles. A probe is judged only when the new connections deliver: over a long way that takes a

@@ -10,14 +10,11 @@ import time
 
 
 class Meter:
-    """One worker's own counters: bytes off the network, bytes done with, files done with; and whether it has `ended` a
-    task with nothing left under way.
-    """
+    """One worker's own counters: bytes off the network, bytes done with, files done with."""
 
-    __slots__ = ("done_bytes", "done_files", "ended", "received")
+    __slots__ = ("done_bytes", "done_files", "received")
 
     def __init__(self) -> None:
-        self.ended = False
         self.received = 0
         self.done_bytes = 0
         self.done_files = 0

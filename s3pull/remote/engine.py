@@ -285,10 +285,10 @@ class SocketStore:
         except BaseException:
             pool.drop(connection)
             raise
-        took = self.timer() - asked
-        if request.kind is not Kind.LIST:
+        took, page = self.timer() - asked, request.kind is Kind.LIST
+        if not page:
             self.waited += took
-        self.answered(took, of_object=request.kind is not Kind.LIST and request.method == b"GET")
+        self.answered(took, of_object=not page and request.method == b"GET")
         if head.status == 200 or head.status == 206:
             return connection, head
         raise self._failure(route, request, credentials, connection, head)

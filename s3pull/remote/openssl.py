@@ -39,8 +39,10 @@ class Native(NamedTuple):
 def find(connection: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> Native | None:
     """Where OpenSSL has `connection`, which was made over these two; None where that is not to be found."""
     library = _library()
-    pointer = None if library is None else _pointer(library, connection, incoming, outgoing)
-    return None if library is None or pointer is None else Native(library, pointer)
+    if library is None:
+        return None
+    pointer = _pointer(library, connection, incoming, outgoing)
+    return None if pointer is None else Native(library, pointer)
 
 
 def at_hand() -> bool:

@@ -302,9 +302,8 @@ def test_who_ends_tasks_and_receives_nothing_counts_too():
 
     team.submit([compare] * 300)
     team.finish()
-    assert (
-        max(threads) >= 8
-    )  # a probe that is judged only after the seconds that others may take goes no further than 4
+    # a probe that is judged only after the seconds that others may take goes no further than 4
+    assert max(threads) >= 8
 
 
 @pytest.mark.parametrize(("wider", "waits", "one"), [(True, 0.0, True), (True, 0.01, False), (False, 0.0, False)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
+from pathlib import Path
 
 import pytest
 
 from s3pull.remote import openssl
 from s3pull.remote.tls import AnySession, Tls
+from s3pull.remote.tlsrecords import MUCH, Reads
 from tests.fakes.tls import authority, server_context
 
 #: for what is so only where OpenSSL is asked past Python
@@ -16,12 +19,13 @@ tried = pytest.mark.skipif(
     sys.platform != "linux" or not openssl.TRIED[0] <= sys.version_info[:2] <= openssl.TRIED[1],
     reason="elsewhere only Python is asked",
 )
+versions = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 
 
 class Wire:
     """It gives what was asked for at once, if there is as much (`most`: no more than that), and notes how much that
-    was. `version`: of TLS. `over`: nothing comes after what was said. `contexts`: those of an
-    earlier one, which the server and our side use again, with a `session`."""
+    was. `version`: of TLS. `over`: nothing comes after what was said. `contexts`: those of an earlier one, which the
+    server and our side use again, with a `session`."""
 
     def __init__(
         self,
@@ -74,12 +78,6 @@ class Wire:
         data[len(data) // 2 + 1000] ^= 1  # not where a record begins
         self._out.write(data)
 
-    def spoil_all(self) -> None:
-        """Nothing of what was said can be read."""
-        data = bytearray(self._out.read())
-        data[5:] = bytes(len(data) - 5)  # but how long it is
-        self._out.write(data)
-
     def recv_into(self, buffer: memoryview) -> int:
         self.asked.append(len(buffer))
         data = self._out.read(min(len(buffer), self.most or len(buffer)))
@@ -96,6 +94,18 @@ def read(wire: Wire, size: int, piece: int) -> bytes:
         assert count
         said += buffer[:count]
     return said
+
+
+def flood(wire: Wire) -> type[Reads]:
+    """So much comes that many records are read at once, where that can be; what reads them then."""
+    wire.say(bytes(2 * MUCH))
+    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
+    return type(wire.tls._reads)
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Tunnel(Wire):

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from s3pull.remote import openssl
-from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne
-from tests.fakes.wire import Wire, read, tried
+from s3pull.remote.tlsrecords import ManyAtOnce, OneByOne
+from tests.fakes.wire import Wire, flood, tried
 
 
 @pytest.fixture
@@ -55,10 +55,7 @@ def test_what_is_no_pointer_is_not_followed(word, monkeypatch):
     genuine = openssl._word
     monkeypatch.setattr(openssl, "_proven", False)
     monkeypatch.setattr(openssl, "_word", lambda value, number: word if number == 1 else genuine(value, number))
-    wire = Wire()
-    wire.say(bytes(2 * MUCH))
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, OneByOne)
+    assert flood(Wire()) is OneByOne
 
 
 @tried
@@ -67,10 +64,7 @@ def test_the_pointer_of_another_connection_is_none_of_this_one(monkeypatch):
     genuine = openssl._word
     pointer = genuine(other.tls._tls._sslobj, 1)
     monkeypatch.setattr(openssl, "_word", lambda value, number: pointer if number == 1 else genuine(value, number))
-    wire = Wire()
-    wire.say(bytes(2 * MUCH))
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, OneByOne)
+    assert flood(Wire()) is OneByOne
 
 
 @tried
@@ -78,12 +72,9 @@ def test_where_no_descriptor_is_left_python_reads(monkeypatch):
     def none_left():
         raise OSError(24, "Too many open files")
 
-    wire = Wire()
-    wire.say(bytes(2 * MUCH))
     monkeypatch.setattr(openssl, "_proven", False)
     monkeypatch.setattr(os, "pipe", none_left)
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, OneByOne)
+    assert flood(Wire()) is OneByOne
 
 
 @tried
@@ -92,10 +83,7 @@ def test_one_pointer_in_its_place_speaks_for_all(monkeypatch):
     monkeypatch.setattr(openssl, "_proven", False)
     monkeypatch.setattr(openssl, "_readable", lambda address: looked.append(address) or genuine(address))
     for _ in range(3):
-        wire = Wire()
-        wire.say(bytes(2 * MUCH))
-        read(wire, 2 * MUCH, MUCH)
-        assert isinstance(wire.tls._reads, ManyAtOnce)
+        assert flood(Wire()) is ManyAtOnce
     assert len(looked) == 1
 
 
@@ -107,7 +95,6 @@ def test_an_object_is_not_read_beyond_its_end():
 def test_ctypes_is_not_loaded_for_little():
     script = """
 import sys
-from s3pull.remote.tls import Tls
 from tests.fakes.wire import Wire, read
 wire = Wire()
 wire.say(b"x")

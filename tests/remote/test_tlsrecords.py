@@ -4,7 +4,6 @@ import gc
 import os
 import ssl
 import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,19 +12,15 @@ from hypothesis import strategies as st
 from s3pull.remote import tlsrecords
 from s3pull.remote.tls import Tls
 from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne
-from tests.fakes.wire import Tunnel, Wire, read, tried
+from tests.fakes.wire import Tunnel, Wire, flood, read, resident, tried, versions
 
 KIB = 1024
-
-versions = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 
 
 def streaming(version=ssl.TLSVersion.TLSv1_3, size=MUCH) -> tuple[Wire, bytes]:
     """A connection over which much came already."""
     wire = Wire(version)
-    wire.say(bytes(2 * MUCH))
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
-    assert isinstance(wire.tls._reads, ManyAtOnce)
+    assert flood(wire) is ManyAtOnce
     said = os.urandom(size)
     wire.say(said)
     return wire, said
@@ -119,9 +114,7 @@ def test_the_end_is_told_as_python_tells_it(native, version, polite):
 @versions
 def test_what_was_changed_on_its_way_is_an_error(native, version):
     wire = Wire(version)
-    wire.say(bytes(2 * MUCH))
-    read(wire, 2 * MUCH, MUCH)
-    assert isinstance(wire.tls._reads, ManyAtOnce) == native
+    assert (flood(wire) is ManyAtOnce) == native
     said = os.urandom(10 * 16 * KIB)
     wire.say(said)
     wire.spoil()
@@ -186,9 +179,7 @@ def test_no_more_is_asked_of_openssl_than_it_can_count(monkeypatch):
 @versions
 def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(native, version):
     wire = Wire(version)
-    wire.say(bytes(2 * MUCH))
-    read(wire, 2 * MUCH, MUCH)
-    assert isinstance(wire.tls._reads, ManyAtOnce) == native
+    assert (flood(wire) is ManyAtOnce) == native
     wire.say(b"x" * 20_000)
     wire.bye()
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
@@ -231,9 +222,6 @@ def test_a_connection_goes_from_thread_to_thread():
 
 @tried
 def test_nothing_is_left_of_it_when_it_ends():
-    def memory() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     def some(count: int) -> None:
         for _ in range(count):
             wire, _ = streaming()
@@ -243,9 +231,9 @@ def test_nothing_is_left_of_it_when_it_ends():
 
     grown = []
     for _ in range(4):  # Python itself grows by something at first
-        before = memory()
+        before = resident()
         some(200)
-        grown.append(memory() - before)
+        grown.append(resident() - before)
     assert min(grown) < 4 * KIB * KIB  # of 200 times 64 KiB and more
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import sys
 from contextlib import suppress
+
+from s3pull import garbage
 
 
 def main() -> None:
@@ -23,12 +24,11 @@ def command() -> int:
 
         answer(sys.argv[2:])
         return 0
-    gc.disable()  # what is loaded now stays: looking for garbage in it, now and time and again later, finds none
+    garbage.loading()
     try:
         from s3pull.cli.app import main as run
 
-        gc.freeze()
-        gc.enable()
+        garbage.loaded()
         return run()
     except KeyboardInterrupt:
         return 130

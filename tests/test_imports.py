@@ -20,15 +20,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = {"records", "objects", "errors", "events"}
 MAY_IMPORT = {
     "records": set(),
+    "garbage": set(),
     "objects": CORE,
     "errors": CORE,
     "events": CORE,
     "access": CORE,
     "remote": CORE,
     "local": CORE,
-    "pull": CORE | {"access", "remote", "local"},
+    "pull": CORE | {"access", "remote", "local", "garbage"},
     "cli": CORE | {"access", "remote", "local", "pull"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "garbage"},
     "api": CORE | {"access", "remote", "local", "pull"},
     "__init__": {"api", "errors", "events"},
 }

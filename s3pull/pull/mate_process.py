@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from s3pull import garbage
 from s3pull.errors import CredentialsError
 from s3pull.events import ObjectEvent
 from s3pull.local.directory import FileStat
@@ -42,7 +43,8 @@ _RENEWAL_SECONDS = 300.0
 
 
 def main() -> None:
-    """Work until there is no more. Exits 0 when all was told."""
+    """Work until there is no more. Exits 0 when all was told. Who calls this told `garbage` of the loading."""
+    garbage.loaded()
     code = 1
     try:
         _work()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 LEAST_JOBS = 4
 
 #: sys.path comes first: what is found here is to be found there, and nothing that lies in the working directory
-_START = "import sys; sys.path[:] = {}; from s3pull.pull.mate_process import main; main()"
+_START = """import sys; sys.path[:] = {}; from s3pull import garbage; garbage.loading()
+from s3pull.pull.mate_process import main; main()"""
 
 
 def launch() -> subprocess.Popen[bytes] | None:

@@ -136,8 +136,12 @@ class Directory:
 
     def rename(self, old: str, new: str) -> bool:
         """Put `old` at `new`, replacing a file or link there in one step. False where there is no `old`."""
+        fd = self.fd
         try:
-            patiently(lambda: os.replace(self.at(old), self.at(new), src_dir_fd=self.fd, dst_dir_fd=self.fd))
+            if fd is None:
+                patiently(lambda: os.replace(self.at(old), self.at(new)))
+            else:
+                os.replace(self.at(old), self.at(new), src_dir_fd=fd, dst_dir_fd=fd)
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -98,7 +98,8 @@ class Settler:
         self._durable = durable
         self._may_syncfs = syncfs
         self._seconds = seconds
-        self._change = threading.Condition()
+        self._lock = threading.Lock()
+        self._change = threading.Condition(self._lock)
         self._waiting: list[_Waiting] = []
         self._growing: list[Callable[[], None]] = []
         self._bytes = 0
@@ -131,10 +132,11 @@ class Settler:
             on_done(self._attempt(_set_time, file) or self._attempt(_name, file))
             self._raise()
             return
-        with self._change:
+        with self._lock:  # the condition's, which to enter and leave by that takes two calls more for each file
             while len(self._waiting) >= _WAITING and self._error is None:
                 self._change.wait()
-            self._raise()
+            if self._error is not None:
+                raise self._error
             if self._closed:
                 raise ValueError("the settler is closed")
             self._waiting.append(file)
@@ -142,7 +144,8 @@ class Settler:
             count = len(self._waiting)
             if count == 1:
                 self._since = time.monotonic()
-            self._begin()
+            if self._thread is None:
+                self._begin()
             if count in (1, _BATCH_FILES) or self._bytes >= _BATCH_BYTES:
                 self._change.notify_all()
 
@@ -157,14 +160,14 @@ class Settler:
             self._raise()
             if sync not in self._growing:
                 self._growing.append(sync)
-                self._begin()
+                if self._thread is None:
+                    self._begin()
                 self._change.notify_all()
 
     def _begin(self) -> None:
-        """Start the thread if there is none yet. The lock is held."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="settle", daemon=True)
-            self._thread.start()
+        """Start the thread. The lock is held."""
+        self._thread = threading.Thread(target=self._run, name="settle", daemon=True)
+        self._thread.start()
 
     def flush(self) -> None:
         """Settle what waits, and return when it is done. Raises the DiskError that stopped it."""
@@ -235,8 +238,8 @@ class Settler:
 
     def _settle(self, batch: list[_Waiting]) -> None:
         """Data, then names, then directories, then the word that it is done."""
-        files = self._each(batch, _set_time)
-        files = self._sync_data(files)
+        timed = all(file.mtime is None for file in batch)
+        files = self._sync_data(batch if timed else self._each(batch, _set_time))
         files = self._each(files, _name)
         files = self._sync_names(files)
         for file in files:
@@ -266,13 +269,21 @@ class Settler:
                 file.directory.synced()
             return files
         errors = {mark: self._attempt(Directory.sync, directory) for mark, directory in directories.items()}
-        return self._each(files, lambda file: _raise(errors[id(file.directory)]))
+        return self._spared(files, errors, lambda file: id(file.directory))
 
     def _sync_systems(self, files: list[_Waiting]) -> list[_Waiting]:
         """One syncfs for each file system that the files are on."""
         directories = {file.directory.device: file.directory for file in files}
         errors = {device: self._attempt(self._sync_system, directory) for device, directory in directories.items()}
-        return self._each(files, lambda file: _raise(errors[file.directory.device]))
+        return self._spared(files, errors, lambda file: file.directory.device)
+
+    def _spared(
+        self, files: list[_Waiting], errors: dict[int, S3pullError | None], where: Callable[[_Waiting], int]
+    ) -> list[_Waiting]:
+        """Those where nothing went wrong; `where` says for each whose error is its own."""
+        if any(error is not None for error in errors.values()):
+            return self._each(files, lambda file: _raise(errors[where(file)]))
+        return files
 
     def _sync_system(self, directory: Directory) -> None:
         if self._syncfs is None or directory.fd is None:

@@ -139,7 +139,7 @@ class Directory:
         fd = self.fd
         try:
             if fd is None:
-                patiently(lambda: os.replace(self.at(old), self.at(new)))
+                patiently(lambda: Path(self.at(old)).replace(self.at(new)))
             else:
                 os.replace(self.at(old), self.at(new), src_dir_fd=fd, dst_dir_fd=fd)
         except FileNotFoundError:

@@ -128,9 +128,11 @@ class Settler:
         """
         file = _Waiting(directory, part_name, final_name, mtime, on_done, keep)
         if not self._durable:
-            self._raise()
-            on_done(self._attempt(_set_time, file) or self._attempt(_name, file))
-            self._raise()
+            if self._error is None:
+                untimed = self._attempt(_set_time, file) if mtime is not None else None
+                on_done(untimed or self._attempt(_name, file))
+            if self._error is not None:
+                raise self._error
             return
         with self._lock:  # the condition's, which to enter and leave by that takes two calls more for each file
             while len(self._waiting) >= _WAITING and self._error is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -98,10 +98,12 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
             continue
         first = False
         received += len(view)
-        stated = puller.held(item, stated)
+        if item.exact:
+            stated = puller.held(item, stated)
         found = proof.UNTOLD
         if stated.checksum is not None or not puller.opaque_etags:
-            found = proof.prove_small(stated, view, puller.part_size(item))
+            at_once = proof.prove_at_once(stated, view)
+            found = at_once or proof.prove(stated, proof.in_memory(view), part_size=puller.part_size(item))
         if puller.sums is not None:
             found = puller.sums.prove(item.object.key, found, hashlib.sha256(view).digest, doubted)
         if puller.judge(item, found, doubted):
@@ -163,7 +165,7 @@ def _ident(pin: RemoteObject, item: Item) -> str:
 def _own_crc(by: Checksum | None, view: memoryview) -> int:
     """Our own CRC of the whole: most services state it, then it was computed for the proof."""
     if by is not None and by.algorithm == OWN_ALGORITHM and by.type == FULL_OBJECT:
-        return int.from_bytes(b64decode(by.value), "big")
+        return int.from_bytes(a2b_base64(by.value), "big")
     return checksums.crc_function(OWN_ALGORITHM)(view, 0)
 
 

@@ -32,6 +32,7 @@ _PARTS_DIGITS = 5  # 10,000 parts at most
 _CHECKSUM = b"x-amz-checksum-"
 _OWN_CHECKSUM = b"x-amz-checksum-crc64nvme"
 _NOT_A_VALUE = frozenset({b"type", b"mode", b"algorithm"})
+_TEXTS = (b"x-amz-version-id", b"x-amz-storage-class", b"x-amz-server-side-encryption")
 _SSE_C = b"x-amz-server-side-encryption-customer-algorithm"
 
 
@@ -64,15 +65,16 @@ def describe(key: str, head: Head, size: int) -> RemoteObject:
     restore = get(b"x-amz-restore")
     modified = get(b"last-modified")
     parts = get(b"x-amz-mp-parts-count")
+    version, storage_class, encryption = map(get, _TEXTS)
     return RemoteObject(
         key,
         size,
         strip_etag(etag.decode("latin-1")),
         None if modified is None else parse_date(modified),
-        _text(get(b"x-amz-version-id")),
-        _text(get(b"x-amz-storage-class")),
+        None if version is None else version.decode("latin-1"),
+        None if storage_class is None else storage_class.decode("latin-1"),
         _checksum(headers, etag),
-        _text(get(b"x-amz-server-side-encryption")),
+        None if encryption is None else encryption.decode("latin-1"),
         int(parts) if parts is not None and parts.isdigit() and len(parts) <= _PARTS_DIGITS else None,
         None if restore is None else b'ongoing-request="false"' in restore,
     )
@@ -143,10 +145,6 @@ def check_pin(seen: RemoteObject, pin: RemoteObject | None, version_id: str | No
             now=seen.etag,
             key=seen.key,
         )
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
 
 
 def _checksum(headers: dict[bytes, bytes], etag: bytes) -> Checksum | None:

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, Protocol
@@ -118,9 +119,10 @@ def is_whole(stated: Checksum, data: Data) -> bool:
     Of small objects this is all that is to be done, ten thousand times.
     """
     algorithm, value, kind = stated
-    if kind != FULL_OBJECT or not is_crc(algorithm):
+    size = _CRC_BYTES.get(algorithm)
+    if size is None or kind != FULL_OBJECT:
         return False
-    return encode(crc_digest(algorithm, crc_function(algorithm)(data, 0))) == value
+    return encode(crc_function(algorithm)(data, 0).to_bytes(size, "big")) == value
 
 
 def is_crc(algorithm: str) -> bool:
@@ -179,7 +181,7 @@ def hasher(algorithm: str) -> Hasher | None:
 
 def encode(digest: bytes) -> str:
     """The form in which S3 states a FULL_OBJECT value."""
-    return b64encode(digest).decode("ascii")
+    return b2a_base64(digest, newline=False).decode("ascii")
 
 
 def full_object(algorithm: str, digest: bytes) -> Checksum:

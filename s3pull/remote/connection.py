@@ -53,7 +53,6 @@ class Connection:
         "_socket",
         "_start",
         "_stop",
-        "_verdict",
         "_view",
         "beat",
         "idle_since",
@@ -61,6 +60,7 @@ class Connection:
         "name",
         "seen",
         "served",
+        "verdict",
     )
 
     def __init__(self, name: str) -> None:
@@ -70,10 +70,10 @@ class Connection:
         self.idle_since = 0.0
         self.served = 0  # answers read to their end
         self.lain = False  # was idle before its first request
+        self.verdict: S3pullError | None = None  # why it was aborted
         self._reused = False
         self._drained = True  # the last read got less than it had room for: nothing else had arrived
         self._lock = threading.Lock()
-        self._verdict: S3pullError | None = None
         self._socket: socket.socket | None = None
         self._channel: Channel | None = None
         self._receive: Callable[[memoryview], int] = _closed
@@ -100,18 +100,14 @@ class Connection:
 
     def check(self) -> None:
         """Raise why this connection was aborted, if it was."""
-        if self._verdict is not None:
-            raise self._verdict
-
-    @property
-    def aborted(self) -> bool:
-        return self._verdict is not None
+        if self.verdict is not None:
+            raise self.verdict
 
     def abort(self, why: S3pullError) -> None:
         """End this connection under whoever uses it, from any thread; that one raises `why`."""
         with self._lock:  # `close` may not give the descriptor to somebody else between look and shutdown
-            if self._verdict is None:
-                self._verdict = why
+            if self.verdict is None:
+                self.verdict = why
             if self._socket is not None:
                 try:
                     self._socket.shutdown(socket.SHUT_RDWR)
@@ -206,8 +202,8 @@ class Connection:
 
     def readinto(self, buffer: memoryview) -> int:
         """Read some bytes of the body, those that came with the head first; 0 at the end of the stream."""
-        if self._verdict is not None:
-            raise self._verdict
+        if self.verdict is not None:
+            raise self.verdict
         held = self._stop - self._start
         if held:
             count = min(held, len(buffer))
@@ -259,8 +255,8 @@ class Connection:
 
     def _broken(self, error: OSError | None) -> S3pullError:
         """Why reading or writing came to nothing: the one who aborted says, else the socket."""
-        if self._verdict is not None:
-            return self._verdict
+        if self.verdict is not None:
+            return self.verdict
         if self._reused:
             return DiedIdle(f"{self.name} closed the connection while it was idle")
         if error is None:

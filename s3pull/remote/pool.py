@@ -134,7 +134,7 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Take back a connection whose answer was read to its end."""
-        if connection.aborted:  # as it read its last byte
+        if connection.verdict is not None:  # as it read its last byte
             self.drop(connection)
             return
         if not connection.served:

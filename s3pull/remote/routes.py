@@ -97,7 +97,9 @@ class Route:
         if credentials is None:
             signed = self._anonymous[kind]
         else:
-            signed = self._plan(kind, credentials).lines(method, path, query, self._clock())
+            known = self._plans.get(kind)
+            plan = known[1] if known is not None and known[0] is credentials else self._plan(kind, credentials)
+            signed = plan.lines(method, path, query, self._clock())
         target = self._origin + path
         if query:
             target = target + b"?" + query
@@ -105,7 +107,7 @@ class Route:
 
     def _plan(self, kind: Kind, credentials: Credentials) -> Plan | AsymmetricPlan:
         known = self._plans.get(kind)
-        if known is not None and (known[0] is credentials or known[0] == credentials):
+        if known is not None and known[0] == credentials:
             return known[1]
         endpoint, headers = self.endpoint, self._headers[kind]
         plan: Plan | AsymmetricPlan

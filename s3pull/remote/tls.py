@@ -17,7 +17,7 @@ from typing import Protocol
 
 from s3pull.errors import ServiceError, Transient, UsageError
 from s3pull.remote import openssl
-from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne, Reads
+from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne, Reads, inside
 from s3pull.remote.tlssessions import Session
 
 
@@ -119,6 +119,7 @@ class Tls:
         name = host.encode("ascii") if host.isascii() else host
         pythons = session if isinstance(session, ssl.SSLSession) else None
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=pythons)
+        self._write = inside(self._tls).write
         self._native: openssl.Native | None = None
         self._looked = False  # for that
         if isinstance(session, Session) and (native := self._find()) is not None:
@@ -138,7 +139,8 @@ class Tls:
             except ssl.SSLWantReadError:
                 self._fill()
             else:
-                self._flush()
+                if self._outgoing.pending:
+                    self._outer.sendall(self._outgoing.read())
                 return
 
     def recv_into(self, buffer: memoryview) -> int:
@@ -150,8 +152,8 @@ class Tls:
             self._fill(len(buffer))
 
     def sendall(self, data: bytes) -> None:
-        self._tls.write(data)
-        self._flush()
+        self._write(data)
+        self._outer.sendall(self._outgoing.read())
 
     def surplus(self) -> bool:
         """Whether more has arrived than was asked for, which is lost then. The other side's goodbye is none."""
@@ -178,13 +180,10 @@ class Tls:
             self._native = openssl.find(self._tls, self._incoming, self._outgoing)
         return self._native
 
-    def _flush(self) -> None:
-        if self._outgoing.pending:
-            self._outer.sendall(self._outgoing.read())
-
     def _fill(self, size: int = 0) -> None:
         """Wait for more, of which the reader takes `size` bytes, once the other side has all that it may wait for."""
-        self._flush()
+        if self._outgoing.pending:
+            self._outer.sendall(self._outgoing.read())
         try:
             room: memoryview = _rooms.room
         except AttributeError:

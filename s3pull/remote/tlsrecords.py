@@ -54,13 +54,19 @@ class Reads(Protocol):
         ...
 
 
+def inside(connection: ssl.SSLObject) -> ssl.SSLObject:
+    """What `connection` hands its calls on to, each by a call more; itself where it has nothing inside."""
+    found: ssl.SSLObject = getattr(connection, "_sslobj", connection)
+    return found
+
+
 class OneByOne:
     """As Python reads: a call for each record."""
 
     __slots__ = ("_connection", "_ended", "_incoming")
 
     def __init__(self, connection: ssl.SSLObject, incoming: ssl.MemoryBIO) -> None:
-        self._connection = connection
+        self._connection = inside(connection)
         self._incoming = incoming
         self._ended = False
 

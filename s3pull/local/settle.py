@@ -52,21 +52,27 @@ class _Waiting(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A file under a part name, and how it will look under its final one."""
+    """A file under a part name, and how it will look under its final one; None where nobody wants to know."""
 
     name: str
-    look: FileStat
+    look: FileStat | None
 
 
 def write_whole(
-    directory: Directory, data: memoryview | bytes, mtime: float | None = None, name: str | None = None
+    directory: Directory,
+    data: memoryview | bytes,
+    mtime: float | None = None,
+    name: str | None = None,
+    *,
+    look: bool = False,
 ) -> Written:
-    """Write a new file with a part name, set its time (seconds since the epoch), close it.
+    """Write a new file with a part name, set its time (seconds since the epoch), close it. `look`: say how it looks.
 
     Raises DiskError, ObjectError; then no file is left.
     """
     name = name or owner.part_name()
     fd = directory.create(name)
+    seen: FileStat | None = None
     try:
         try:
             count = os.write(fd, data)
@@ -75,7 +81,8 @@ def write_whole(
             if mtime is not None and _UTIME_FD:
                 when = nanoseconds(mtime)
                 os.utime(fd, ns=(when, when))
-            look = FileStat.of(os.fstat(fd))
+            if look:
+                seen = FileStat.of(os.fstat(fd))
         finally:
             os.close(fd)
     except OSError as error:
@@ -83,8 +90,8 @@ def write_whole(
         raise data_error(error, f"cannot write below {directory.relative or '.'!r}") from error
     if mtime is not None and not _UTIME_FD:
         directory.set_mtime(name, mtime)
-        look = look._replace(mtime_ns=nanoseconds(mtime))
-    return Written(name, look)
+        seen = seen and seen._replace(mtime_ns=nanoseconds(mtime))
+    return Written(name, seen)
 
 
 class Settler:
@@ -240,8 +247,8 @@ class Settler:
 
     def _settle(self, batch: list[_Waiting]) -> None:
         """Data, then names, then directories, then the word that it is done."""
-        timed = all(file.mtime is None for file in batch)
-        files = self._sync_data(batch if timed else self._each(batch, _set_time))
+        untimed = [file for file in batch if file.mtime is not None]
+        files = self._sync_data(self._each(batch, _set_time) if untimed else batch)
         files = self._each(files, _name)
         files = self._sync_names(files)
         for file in files:

@@ -54,12 +54,13 @@ def settle(
                 return
             if part is not None:
                 part.named()
-            puller.wrote(item, stated, written.look, content, verified=verified)
+            if puller.ledger is not None:
+                assert written.look is not None  # whoever wrote it knows that there are receipts
+                puller.wrote(item, stated, written.look, content, verified=verified)
             puller.finished(item, action, reason=reason, received=received, stated=stated, by=by, verified=verified)
         except BaseException as fatal:
             # this runs in the settler's thread, which has others' files to settle
             puller.crew.stop(fatal)
 
-    size = written.look.size
-    puller.settler.add(directory, written.name, item.name, None, settled, size=size, keep=part is not None)
+    puller.settler.add(directory, written.name, item.name, None, settled, size=stated.size, keep=part is not None)
     worker.meter.done_files += 1

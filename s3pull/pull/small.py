@@ -117,10 +117,10 @@ def fetch(ahead: Ahead, worker: Worker) -> None:
             content = _own_checksum(own)
         if puller.choices.durable:  # it will wait for its batch: a run that is killed leaves it to the next
             name = owner.part_name(_ident(stated, item), owner.seal(own, bool(found.equal)))
-    written = write_whole(directory, view, stated.last_modified, name)
+    written = write_whole(directory, view, stated.last_modified, name, look=puller.ledger is not None)
     outcome = Outcome(item, stated, Action.DOWNLOADED, reason, received, found.by, content, bool(found.equal))
     settle(puller, directory, written, outcome, worker)
-    worker.meter.done_bytes += written.look.size
+    worker.meter.done_bytes += len(view)
 
 
 def take_up(puller: Puller, item: Item, directory: Directory, reason: str, worker: Worker) -> bool:

@@ -29,6 +29,7 @@ _MONTHS = {name: n for n, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Se
 #: the years 1900 to 2261: a receipt holds nanoseconds since 1970 in 64 bits, and what is no date is no news
 _EARLIEST, _LATEST = -2_208_988_800.0, 9_214_646_400.0
 _PARTS_DIGITS = 5  # 10,000 parts at most
+_STRONG = re.compile(r"(?!W/)[ !#-~]+")
 _CHECKSUM = b"x-amz-checksum-"
 _OWN_CHECKSUM = b"x-amz-checksum-crc64nvme"
 _NOT_A_VALUE = frozenset({b"type", b"mode", b"algorithm"})
@@ -45,9 +46,7 @@ def strip_etag(value: str) -> str:
 
 def quote_etag(etag: str) -> str | None:
     """The form that If-Match takes, or None for one that cannot be matched strongly (weak, or unfit for a header)."""
-    if etag.startswith("W/") or not etag.isprintable() or not etag.isascii() or '"' in etag or not etag:
-        return None
-    return f'"{etag}"'
+    return f'"{etag}"' if _STRONG.fullmatch(etag) else None
 
 
 def describe(key: str, head: Head, size: int) -> RemoteObject:

@@ -161,22 +161,20 @@ class Connection:
 
         Raises DiedIdle where a kept-alive connection turns out to be closed, Transient, Cancelled.
         """
-        for _ in range(_MAX_INTERIM):
-            head = self._head()
-            if head.status >= 200:
-                return head
-        raise Transient(f"{self.name} sends interim answers without end")
-
-    def _head(self) -> Head:
-        while True:
+        interim = 0
+        while interim < _MAX_INTERIM:
             if self._stop > self._start:
                 self._reused = False  # it does answer: what goes wrong from here on is a failure
                 parsed = parse_head(self._buffer, self._start, self._stop)
                 if parsed is not None:
                     head, self._start = parsed
-                    return head
+                    if head.status >= 200:
+                        return head
+                    interim += 1
+                    continue
             if not self._more():
                 raise self._broken(None)
+        raise Transient(f"{self.name} sends interim answers without end")
 
     def _more(self) -> int:
         """Read what comes next behind the buffered bytes; 0 at the end of the stream."""

@@ -25,7 +25,7 @@ MAX_HEADERS = 200
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (.*))?", re.DOTALL)
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = bytes([*range(9), *range(10, 32), 127])
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH_DIGITS = 18
 #: Headers of which a second, different value would leave the meaning open; others are joined with a comma.
 _SINGLE = frozenset(
     {
@@ -42,7 +42,7 @@ _SINGLE = frozenset(
 #: Spelling on the wire -> lower case, for names that were found valid. Bounded: a server cannot make it grow for ever.
 _names: dict[bytes, bytes] = {}
 _MAX_NAMES = 1000
-#: The same for whole lines: most of those of an answer are in all answers, and so are among the first that are seen.
+#: The same for whole lines, the first of each name: most of those of an answer are the same in all answers.
 _lines: dict[bytes, tuple[bytes, bytes]] = {}
 _MAX_LINES = 256
 _statuses: dict[bytes, tuple[int, bytes, int]] = {}
@@ -55,17 +55,10 @@ class Head(NamedTuple):
     status: int
     reason: bytes
     headers: dict[bytes, bytes]
-    minor: int = 1
-
-    @property
-    def length(self) -> int | None:
-        """Content-Length, or None where the answer has none."""
-        value = self.headers.get(b"content-length")
-        return None if value is None else int(value)
-
-    @property
-    def chunked(self) -> bool:
-        return b"transfer-encoding" in self.headers
+    minor: int
+    #: Content-Length, or None where the answer has none
+    length: int | None
+    chunked: bool
 
     @property
     def keeps_alive(self) -> bool:
@@ -99,12 +92,15 @@ def parse_head(buffer: bytearray | bytes, start: int, stop: int) -> tuple[Head, 
     headers: dict[bytes, bytes] = {}
     known = _lines.get
     for line in lines[1:]:
-        name, value = known(line) or _new_line(line)
+        found = known(line)
+        if found is None:
+            raw, colon, value = line.partition(b":")
+            found = (_names[raw], value.strip(b" \t")) if colon and raw in _names else _new_line(line)
+        name, value = found
         if name in headers:
             value = _joined(name, headers[name], value)
         headers[name] = value
-    _check_framing(headers)
-    return Head(status[0], status[1], headers, status[2]), end + 4
+    return framed(status[0], status[1], headers, status[2]), end + 4
 
 
 def _refuse_early(buffer: bytearray | bytes, start: int, stop: int) -> None:
@@ -125,10 +121,11 @@ def _new_status(line: bytes) -> tuple[int, bytes, int]:
 
 
 def _new_line(line: bytes) -> tuple[bytes, bytes]:
+    """The first of its name: the only one that is remembered, because what differs from it will differ each time."""
     raw, colon, value = line.partition(b":")
     if not colon:
         raise _malformed("a header line without a colon")
-    found = _names.get(raw) or _new_name(raw), value.strip(b" \t")
+    found = _new_name(raw), value.strip(b" \t")
     if len(_lines) < _MAX_LINES and len(line) < _LONGEST_KEPT:
         _lines[line] = found
     return found
@@ -151,16 +148,18 @@ def _joined(name: bytes, first: bytes, second: bytes) -> bytes:
     return first
 
 
-def _check_framing(headers: dict[bytes, bytes]) -> None:
+def framed(status: int, reason: bytes, headers: dict[bytes, bytes], minor: int = 1) -> Head:
+    """A head with what its headers say of the body. Raises Transient where that can be read in two ways."""
     length = headers.get(b"content-length")
     coding = headers.get(b"transfer-encoding")
-    if length is not None and _LENGTH.fullmatch(length) is None:
+    if length is not None and not (length.isdigit() and len(length) <= _LENGTH_DIGITS):
         raise _malformed(f"a bad content-length {length[:40]!r}")
     if coding is not None:
         if length is not None:
             raise _malformed("both content-length and transfer-encoding")
         if coding.lower() != b"chunked":
             raise _malformed(f"a transfer-encoding {coding[:40]!r} that nobody asked for")
+    return Head(status, reason, headers, minor, None if length is None else int(length), coding is not None)
 
 
 def _malformed(what: str) -> Transient:

@@ -143,7 +143,10 @@ def encode_key(key: str) -> bytes:
 
     Raises UsageError for what is no Unicode.
     """
-    raw = _utf8(key)
+    try:
+        raw = key.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _no_unicode(key) from None
     return quote_from_bytes(raw, safe="/").encode("ascii") if raw.translate(None, _AS_THEY_ARE) else raw
 
 
@@ -162,4 +165,8 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise UsageError(f"{text!r} is not valid Unicode and cannot be asked for", hint="keys are UTF-8 text") from None
+        raise _no_unicode(text) from None
+
+
+def _no_unicode(text: str) -> UsageError:
+    return UsageError(f"{text!r} is not valid Unicode and cannot be asked for", hint="keys are UTF-8 text")

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from s3pull.errors import ObjectChanged, Transient, Unsupported
 from s3pull.objects import Checksum, RemoteObject
 from s3pull.remote.answers import check_pin, describe, extent, parse_date, quote_etag, strip_etag
-from s3pull.remote.heads import Head
+from s3pull.remote.heads import framed
 
 PIN = RemoteObject("k", 100, "e")
 
 
 def head(status=200, **headers):
-    return Head(status, b"", {name.replace("_", "-").encode(): value for name, value in headers.items()})
+    return framed(status, b"", {name.replace("_", "-").encode(): value for name, value in headers.items()})
 
 
 def ranged(first, last, size, length=None):

@@ -90,6 +90,18 @@ def test_refused(data):
         parse(data)
 
 
+def test_a_name_that_was_seen_is_read_like_a_new_one():
+    first, second = b"HTTP/1.1 200 OK\r\nX-Seen: one\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Seen:\t two \r\n\r\n"
+    assert [parse(each)[0].headers for each in (first, second, first)] == [
+        {b"x-seen": b"one"},
+        {b"x-seen": b"two"},
+        {b"x-seen": b"one"},
+    ]
+    for bad in (b"X-Seen", b"X-Seen : three", b" X-Seen: three"):
+        with pytest.raises(Transient):
+            parse(b"HTTP/1.1 200 OK\r\n" + bad + b"\r\n\r\n")
+
+
 @pytest.mark.parametrize(
     ("head", "keeps"),
     [

@@ -93,8 +93,23 @@ class Bytes(Protocol):
 #: what makes a later handshake short: OpenSSL's, or Python's where that is not at hand
 AnySession = Session | ssl.SSLSession
 
-#: each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time
-_rooms = threading.local()
+
+class _Rooms(threading.local):
+    """Each thread's own; nothing is in it between two calls, nor when TLS over TLS comes to fill it a second time.
+
+    It grows with what is asked for: many threads only open a connection each, and to touch memory is not for nothing.
+    """
+
+    _room = memoryview(b"")
+
+    def of(self, size: int) -> memoryview:
+        """Room for `size` bytes at least."""
+        if len(self._room) < size:
+            self._room = memoryview(bytearray(size))
+        return self._room
+
+
+_rooms = _Rooms()
 
 
 class Tls:
@@ -184,13 +199,10 @@ class Tls:
         """Wait for more, of which the reader takes `size` bytes, once the other side has all that it may wait for."""
         if self._outgoing.pending:
             self._outer.sendall(self._outgoing.read())
-        try:
-            room: memoryview = _rooms.room
-        except AttributeError:
-            room = _rooms.room = memoryview(bytearray(self._MOST))
         want = self._want
         if self._reads is not self._python:
             want = min(want, max(size, self._FIRST))  # what there is no room for would be copied
+        room = _rooms.of(want)
         count = self._outer.recv_into(room[:want])
         if not count:
             self._reads.ended()

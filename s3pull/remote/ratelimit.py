@@ -1,7 +1,8 @@
 """`--limit-rate`: one token bucket for the bytes of the whole process, asked before each read from a socket.
 
 Grants are small (at most a sixteenth of a second's worth, so that many connections share a slow rate and none
-starves) and are given in the order in which threads ask. What was granted but not read in the end is given back.
+starves) and are given in the order in which threads ask. What was granted but not read in the end is given back. Of
+the time in which nobody asked a little is made up for: a disk or a core that was busy elsewhere does not lower the rate.
 
 This module does not know what is read; without a limit it is not used at all.
 """
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from s3pull.errors import Cancelled
 
 _SMALLEST_GRANT = 1024
+#: seconds that are made up for at the most: of ten seconds' bytes it may be 2.5% more
+_CREDIT = 0.25
 
 
 class RateLimit:
@@ -46,7 +49,7 @@ class RateLimit:
         with self._lock:
             now = self._clock()
             wait = self._free_at - now
-            self._free_at = max(self._free_at, now) + granted / self._rate
+            self._free_at = max(self._free_at, now - _CREDIT) + granted / self._rate
         if wait > 0:
             self._sleep(wait)
         if self._interrupted.is_set():

@@ -47,13 +47,41 @@ def test_unused_grants_are_given_back():
     assert world.now == pytest.approx(0.9)
 
 
-def test_idle_time_is_not_saved_up():
+def test_of_idle_time_a_quarter_of_a_second_is_made_up_for():
     world = Time()
     limit = RateLimit(1000, clock=world.clock, sleep=world.sleep)
     world.now = 3600.0
-    limit.take(1000)
-    limit.take(1000)
-    assert world.now == pytest.approx(3601.0)
+    for _ in range(4):
+        limit.take(500)
+    assert world.now == pytest.approx(3601.25)  # 2,000 bytes but the last 500, less the quarter of a second
+
+
+@given(st.lists(st.tuples(st.integers(1, 1_000_000), st.floats(0.0, 1.0)), min_size=50, max_size=200))
+def test_whoever_stops_and_goes_gets_no_more_than_the_rate(steps):
+    """In any ten seconds, within five in a hundred."""
+    rate, world = 1_000_000, Time()
+    limit = RateLimit(rate, clock=world.clock, sleep=world.sleep)
+    read = []
+    for wish, stop in steps:
+        world.now += stop
+        granted = limit.take(wish)
+        read.append((world.now, granted))
+    for begin, (since, _) in enumerate(read):
+        within = sum(granted for when, granted in read[begin:] if when < since + 10.0)
+        assert within <= 10.0 * rate * 1.05 + 1
+
+
+@given(st.lists(st.floats(0.0, 0.25), min_size=50, max_size=200))
+def test_short_stops_cost_nothing(stops):
+    rate, world = 1_000_000, Time()
+    limit = RateLimit(rate, clock=world.clock, sleep=world.sleep)
+    granted = 0
+    for stop in stops:
+        world.now += stop
+        until = world.now + 0.25  # which is enough to make up for it
+        while world.now < until:
+            granted += limit.take(50_000)
+    assert granted >= world.now * rate * 0.999
 
 
 def test_an_interrupt_wakes_the_waiters():

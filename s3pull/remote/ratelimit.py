@@ -2,7 +2,7 @@
 
 Grants are small (at most a sixteenth of a second's worth, so that many connections share a slow rate and none
 starves) and are given in the order in which threads ask. What was granted but not read in the end is given back. Of
-the time in which nobody asked a little is made up for: a disk or a core that was busy elsewhere does not lower the rate.
+the time in which nobody asked a little is made up for: a disk or a core that is busy elsewhere does not lower the rate.
 
 This module does not know what is read; without a limit it is not used at all.
 """

@@ -45,6 +45,17 @@ class S3pullError(Exception):
         self.key = key
 
 
+def let_go(error: BaseException | None) -> None:
+    """Nobody raises `error` again: let go of the calls that it and those behind it ended.
+
+    Those hold folders, connections and buffers. Where one holds the error, too, all of it would stay open until Python
+    looks for garbage.
+    """
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class UsageError(S3pullError):
     """A wrong option, source, destination or configuration: nothing was asked of anybody."""
 

@@ -32,7 +32,10 @@ ENDS = {0, 3, 15}
 
 ROUNDS = """
 import json, os, sys, threading, time
+from s3pull import garbage
+garbage.loading()
 from s3pull.cli.app import main
+garbage.loaded()
 
 until, source, dest = time.monotonic() + float(sys.argv[1]), sys.argv[2], sys.argv[3]
 while True:

@@ -26,6 +26,7 @@ from s3pull.errors import (
     ObjectChanged,
     S3pullError,
     ServiceError,
+    let_go,
 )
 from s3pull.events import Action, ObjectEvent, Reason
 from s3pull.local.directory import Directory, FileStat
@@ -457,6 +458,7 @@ class Puller:
             hopeless = common and not self.tally.good and self._in_a_row >= _HOPELESS
         if hopeless or self.choices.fail_fast or isinstance(error, DiskError | CredentialsError | Cancelled | Locked):
             raise error
+        let_go(error)
 
     def report(self, event: ObjectEvent) -> None:
         """Count it and tell it."""

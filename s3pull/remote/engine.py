@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from s3pull.errors import S3pullError, ServiceError, Transient, Unsupported, UsageError, WrongRegion
+from s3pull.errors import S3pullError, ServiceError, Transient, Unsupported, UsageError, WrongRegion, let_go
 from s3pull.objects import Access, Credentials, CredentialSource, Endpoint, ObjectVersion, RemoteObject
 from s3pull.remote import endpoint as endpoints
 from s3pull.remote.answers import check_pin, describe, extent, quote_etag
@@ -436,8 +436,9 @@ class Asked:
                     self._failure = self._store._failure(route, self._request, self._credentials, connection, head)
                 except S3pullError as error:
                     self._failure = error
-        failure = self._failure
+        failure, self._failure = self._failure, None
         if failure is None or isinstance(failure, DiedIdle):
+            let_go(failure)
             return self._store._answer(self._request, self._take)
         return self._store._answer(self._request, self._take, (failure, self._route, self._credentials))
 

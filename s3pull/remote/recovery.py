@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3pull.errors import AccessDenied, S3pullError, TokenExpired, Transient, WrongRegion
+from s3pull.errors import AccessDenied, S3pullError, TokenExpired, Transient, WrongRegion, let_go
 from s3pull.objects import Credentials
 from s3pull.remote.routes import Route
 
@@ -46,6 +46,7 @@ class Recovery:
             self._store.reroute(error, route)
         else:
             raise error
+        let_go(error)
 
     def succeeded(self) -> None:
         """There was a good answer in the end."""

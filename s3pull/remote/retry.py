@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from s3pull.errors import Cancelled, Transient
+from s3pull.errors import Cancelled, Transient, let_go
 
 MAX_FAILURES = 8
 FIRST_WAIT = 0.1
@@ -145,6 +145,7 @@ class Attempts:
         decision = self._patience._spend(self._failures, self._since, error)
         if decision is None:
             raise error.final() from error
+        let_go(error)
         wait, cost = decision
         self._spent += cost
         self._patience.sleep(wait)

@@ -1,9 +1,11 @@
 """TLS from memory: how much is asked of the kernel, and that no thread keeps its turn while it waits for more."""
 
+import threading
+
 import pytest
 
-from s3pull.remote import openssl, tlsrecords
-from tests.fakes.wire import Wire, read
+from s3pull.remote import openssl, tls, tlsrecords
+from tests.fakes.wire import Wire, flood, read
 
 KIB = 1024
 
@@ -74,3 +76,30 @@ def test_much_is_decrypted_in_a_turn_where_each_record_is_a_call(monkeypatch):
     read(wire, KIB * KIB, 256 * KIB)
     assert {much for much, _ in turns} == {True, False}
     assert all(much == turn for much, turn in turns)
+
+
+def test_a_thread_has_no_more_room_than_it_reads_into():
+    """Of those that only open a connection there are many at once."""
+    rooms = []
+
+    def opens_and_reads():
+        wire = Wire()
+        wire.say(b"a little")
+        assert read(wire, 8, 8) == b"a little"
+        rooms.append(len(tls._rooms.of(0)))
+        flood(wire)
+        rooms.append(len(tls._rooms.of(0)))
+
+    thread = threading.Thread(target=opens_and_reads)
+    thread.start()
+    thread.join(60)
+    assert rooms[0] == 32 * KIB < rooms[1] <= 512 * KIB
+
+
+def test_room_that_is_gone_stays_with_who_has_it():
+    rooms = tls._Rooms()
+    small = rooms.of(10)
+    small[:] = b"0123456789"
+    assert rooms.of(5) is small
+    assert len(rooms.of(20)) == 20
+    assert small == b"0123456789"

@@ -136,8 +136,8 @@ class Settler:
         file = _Waiting(directory, part_name, final_name, mtime, on_done, keep)
         if not self._durable:
             if self._error is None:
-                untimed = self._attempt(_set_time, file) if mtime is not None else None
-                on_done(untimed or self._attempt(_name, file))
+                failed = self._attempt(_set_time, file) if mtime is not None else None
+                on_done(failed or self._attempt(_name, file))
             if self._error is not None:
                 raise self._error
             return
@@ -247,8 +247,8 @@ class Settler:
 
     def _settle(self, batch: list[_Waiting]) -> None:
         """Data, then names, then directories, then the word that it is done."""
-        untimed = [file for file in batch if file.mtime is not None]
-        files = self._sync_data(self._each(batch, _set_time) if untimed else batch)
+        timed = [file for file in batch if file.mtime is not None]
+        files = self._sync_data(self._each(batch, _set_time) if timed else batch)
         files = self._each(files, _name)
         files = self._sync_names(files)
         for file in files:

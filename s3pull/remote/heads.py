@@ -121,7 +121,7 @@ def _new_status(line: bytes) -> tuple[int, bytes, int]:
 
 
 def _new_line(line: bytes) -> tuple[bytes, bytes]:
-    """The first of its name: the only one that is remembered, because what differs from it will differ each time."""
+    """The first of its name, and remembered as that; one that differs from it is likely to differ each time."""
     raw, colon, value = line.partition(b":")
     if not colon:
         raise _malformed("a header line without a colon")

@@ -87,8 +87,8 @@ def survey(
                 named.append((path, wanted.key))
             standing = look(path)
             wanted = wanted._replace(standing=standing[0] if standing is not None else None)
-            if goners:
-                costs.in_the_way |= _obstacles(path, goners)
+        if goners:  # also for what has a receipt: it may have been removed here, and its place taken
+            costs.in_the_way |= _obstacles(path, goners)
         found = wanted.object(root)
         if found.archived and wanted.standing != wanted.size:
             refuse(found, path, archived(found))

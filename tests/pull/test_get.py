@@ -556,11 +556,11 @@ def test_what_is_stopped_in_its_first_second_is_gone_on_with(store, tmp_path, mo
     buffers = []
     fill = large._fill
 
-    def stop_at_the_third(source, buffer):
+    def stop_at_the_third(source, buffer, *checksum):
         buffers.append(len(buffer))
         if len(buffers) == 3:
             get.stop()
-        return fill(source, buffer)
+        return fill(source, buffer, *checksum)
 
     monkeypatch.setattr(large, "_fill", stop_at_the_third)
     with pytest.raises(Cancelled):

@@ -48,6 +48,7 @@ class Connection:
         "_channel",
         "_drained",
         "_lock",
+        "_much",
         "_receive",
         "_reused",
         "_socket",
@@ -76,7 +77,9 @@ class Connection:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._channel: Channel | None = None
+        #: what there is, for a head; and for a body, of which as much as there is room for will come
         self._receive: Callable[[memoryview], int] = _closed
+        self._much: Callable[[memoryview], int] = _closed
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -97,6 +100,7 @@ class Connection:
         """The channel over the adopted socket is ready for requests."""
         self._channel = channel
         self._receive = channel.recv_into
+        self._much = channel.much_into if isinstance(channel, Tls) else channel.recv_into
 
     def check(self) -> None:
         """Raise why this connection was aborted, if it was."""
@@ -118,7 +122,7 @@ class Connection:
         with self._lock:
             raw, self._socket = self._socket, None
             self._channel = None
-            self._receive = _closed
+            self._receive = self._much = _closed
             if raw is not None:
                 try:
                     raw.close()
@@ -182,7 +186,7 @@ class Connection:
             self._start = self._stop = 0
         elif self._stop == len(self._buffer):
             self._make_room()
-        count = self._read(self._view[self._stop :] if self._stop else self._view)
+        count = self._read(self._view[self._stop :] if self._stop else self._view, self._receive)
         self._stop += count
         return count
 
@@ -199,7 +203,10 @@ class Connection:
         self._start, self._stop = 0, len(held)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read some bytes of the body, those that came with the head first; 0 at the end of the stream."""
+        """Read some bytes of the body, those that came with the head first; 0 at the end of the stream.
+
+        All of `buffer` belongs to the body: over TLS a good part of it may be waited for.
+        """
         if self.verdict is not None:
             raise self.verdict
         held = self._stop - self._start
@@ -208,7 +215,7 @@ class Connection:
             buffer[:count] = self._view[self._start : self._start + count]
             self._start += count
             return count
-        return self._read(buffer)
+        return self._read(buffer, self._much)
 
     def readline(self, limit: int) -> bytes:
         """A line of the chunked coding without its CRLF.
@@ -238,10 +245,10 @@ class Connection:
             return _readable(channel)
         return isinstance(channel, Tls) and channel.surplus()
 
-    def _read(self, buffer: memoryview) -> int:
+    def _read(self, buffer: memoryview, receive: Callable[[memoryview], int]) -> int:
         self.beat += 1
         try:
-            count = self._receive(buffer)
+            count = receive(buffer)
         except OSError as error:
             raise self._broken(error) from None
         finally:

@@ -32,7 +32,7 @@ _proven = False
 class Native(NamedTuple):
     """One connection as OpenSSL has it, for as long as Python has it."""
 
-    library: ctypes.CDLL
+    library: ctypes.PyDLL
     pointer: int
 
 
@@ -51,7 +51,7 @@ def at_hand() -> bool:
 
 
 @cache
-def _library() -> ctypes.CDLL | None:
+def _library() -> ctypes.PyDLL | None:
     """The OpenSSL that Python's `ssl` calls."""
     if sys.implementation.name != "cpython" or sys.platform != "linux" or not ssl.OPENSSL_VERSION.startswith("OpenSSL"):
         return None
@@ -61,15 +61,18 @@ def _library() -> ctypes.CDLL | None:
         import _ssl
         import ctypes
 
-        library = ctypes.CDLL(_ssl.__file__)
+        # most calls are over before others would have taken up their work: only reading gives Python's lock away
+        library: Any = ctypes.PyDLL(_ssl.__file__)
+        library.BIO_read = ctypes.CDLL(_ssl.__file__, use_errno=True)["BIO_read"]
         _declare(library)
     except (ImportError, AttributeError, OSError):  # linked into Python, or not all of it is there
         return None
-    return library
+    found: ctypes.PyDLL = library
+    return found
 
 
-def _declare(library: ctypes.CDLL) -> None:
-    from ctypes import c_int, c_long, c_ulong, c_void_p
+def _declare(library: ctypes.PyDLL) -> None:
+    from ctypes import c_int, c_long, c_size_t, c_ulong, c_void_p
 
     def declare(name: str, result: Any, *arguments: Any) -> None:
         function = getattr(library, name)
@@ -78,7 +81,7 @@ def _declare(library: ctypes.CDLL) -> None:
     declare("BIO_f_ssl", c_void_p)
     declare("BIO_f_buffer", c_void_p)
     declare("BIO_new", c_void_p, c_void_p)
-    declare("BIO_new_mem_buf", c_void_p, c_void_p, c_int)
+    declare("BIO_new_socket", c_void_p, c_int, c_int)
     declare("BIO_push", c_void_p, c_void_p, c_void_p)
     declare("BIO_ctrl", c_long, c_void_p, c_int, c_long, c_void_p)
     declare("BIO_read", c_int, c_void_p, c_void_p, c_int)
@@ -89,6 +92,10 @@ def _declare(library: ctypes.CDLL) -> None:
     declare("SSL_get_rbio", c_void_p, c_void_p)
     declare("SSL_get_wbio", c_void_p, c_void_p)
     declare("SSL_set0_rbio", None, c_void_p, c_void_p)
+    declare("SSL_has_pending", c_int, c_void_p)
+    declare("SSL_ctrl", c_long, c_void_p, c_int, c_long, c_void_p)
+    declare("SSL_set_default_read_buffer_len", None, c_void_p, c_size_t)
+    declare("SSL_set_read_ahead", None, c_void_p, c_int)
     declare("SSL_get1_session", c_void_p, c_void_p)
     declare("SSL_set_session", c_int, c_void_p, c_void_p)
     declare("SSL_SESSION_dup", c_void_p, c_void_p)
@@ -97,7 +104,7 @@ def _declare(library: ctypes.CDLL) -> None:
 
 
 def _pointer(
-    library: ctypes.CDLL, connection: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    library: ctypes.PyDLL, connection: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
 ) -> int | None:
     """The pointer itself; None where what stands in its place is another."""
     global _proven

@@ -9,6 +9,7 @@ A certificate that does not verify is final at once: no retry makes it valid.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -23,7 +24,13 @@ from s3pull.remote.tlssessions import Session
 
 def make_context(ca_bundle: str | None, environ: Mapping[str, str]) -> ssl.SSLContext:
     """The one context of a store. `ca_bundle` is the profile's. Raises UsageError for a bundle that cannot be read."""
-    bundle = environ.get("AWS_CA_BUNDLE") or ca_bundle
+    context = _trusting(environ.get("AWS_CA_BUNDLE") or ca_bundle)
+    # whoever reads does not write: no server begins anew in the middle of an answer (TLS 1.2, and S3 does not)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
+
+
+def _trusting(bundle: str | None) -> ssl.SSLContext:
     if bundle:
         path = Path(bundle).expanduser()
         try:
@@ -117,8 +124,8 @@ class Tls:
 
     `ssl.SSLSocket` makes two system calls for each record of 16 KiB and gives the GIL away at each. Reading what the
     kernel has in one call and decrypting from memory moves twice as much on one core (measured: 620 against 1,340 MB/s
-    on one connection), and with several threads most of the hand-overs of the GIL are gone. Once much has come at a
-    time OpenSSL is asked for many records at once, where that can be done (`tlsrecords`).
+    on one connection), and with several threads most of the hand-overs of the GIL are gone. For a body OpenSSL reads
+    the socket itself, many records at once, where that can be done (`tlsrecords`).
     """
 
     #: what is asked of the kernel at once: enough for the answer to a small GET, doubled each time there was as much,
@@ -142,9 +149,8 @@ class Tls:
         self._want = self._FIRST
         self._python = OneByOne(self._tls, self._incoming)
         self._reads: Reads = self._python
-        self._asked = False  # for many records at once
-        if isinstance(outer, Tls):
-            outer._asked = True  # it is read into the room that it reads from, so it has to copy what is in there
+        self._many: ManyAtOnce | None = None
+        self._alone = not isinstance(outer, socket.socket)  # OpenSSL can read sockets only, not the TLS to a proxy
 
     def do_handshake(self) -> None:
         """Raises what `handshake_error` knows, and TimeoutError where the socket has a timeout."""
@@ -166,6 +172,21 @@ class Tls:
                 return count
             self._fill(len(buffer))
 
+    def much_into(self, buffer: memoryview) -> int:
+        """`recv_into` for a part of a body, all of which is yet to come: a good part of it may be waited for."""
+        many = self._many
+        if len(buffer) < MUCH or (many is None and self._alone):
+            return self.recv_into(buffer)
+        if many is None:
+            native = self._find()
+            if native is None or not isinstance(self._outer, socket.socket):
+                self._alone = True
+                return self.recv_into(buffer)
+            self._reads = self._many = many = ManyAtOnce(native, self._python, self._outer.fileno())
+        if self._outgoing.pending:
+            self._outer.sendall(self._outgoing.read())
+        return many.much(buffer)
+
     def sendall(self, data: bytes) -> None:
         self._write(data)
         self._outer.sendall(self._outgoing.read())
@@ -173,7 +194,7 @@ class Tls:
     def surplus(self) -> bool:
         """Whether more has arrived than was asked for, which is lost then. The other side's goodbye is none."""
         try:
-            return self._reads.pending() and self._reads.read(memoryview(bytearray(1))) != 0
+            return self._reads.surplus()
         except OSError:
             return True
 
@@ -200,18 +221,11 @@ class Tls:
         if self._outgoing.pending:
             self._outer.sendall(self._outgoing.read())
         want = self._want
-        if self._reads is not self._python:
-            want = min(want, max(size, self._FIRST))  # what there is no room for would be copied
         room = _rooms.of(want)
         count = self._outer.recv_into(room[:want])
         if not count:
             self._reads.ended()
             return
-        if count >= MUCH and not self._asked:
-            self._asked = True
-            native = self._find()
-            if native is not None:
-                self._reads = ManyAtOnce(native, self._python)
         self._reads.arrived(room[:count])
-        if count == self._want < min(2 * size, self._MOST):
+        if count == want < min(2 * size, self._MOST):
             self._want *= 2

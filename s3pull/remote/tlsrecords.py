@@ -2,29 +2,41 @@
 
 Python gives its lock away for each record of 16 KiB and takes it back afterwards, which costs more than the decrypting
 once several threads stream. OpenSSL's `BIO_f_buffer` reads from what is below it until there is no more room, and what
-is below it can be a TLS connection (`BIO_f_ssl`): one call, without Python's lock, for all that has arrived, from where
-the kernel has put it (https://docs.openssl.org/3.0/man3/BIO_f_buffer/, https://docs.openssl.org/3.0/man3/BIO_f_ssl/).
+is below it can be a TLS connection (`BIO_f_ssl`), which in turn can read from the socket by itself: one call, without
+Python's lock, for some hundred KiB of a body (https://docs.openssl.org/3.0/man3/BIO_f_buffer/,
+https://docs.openssl.org/3.0/man3/BIO_f_ssl/, https://docs.openssl.org/3.0/man3/SSL_CTX_set_read_ahead/).
 
 Which connections can be read so `openssl` knows.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import threading
+import time
 from typing import Protocol
 
 from s3pull.remote.openssl import Native
 
 #: <openssl/bio.h> and <openssl/ssl.h>
 _BIO_NOCLOSE = 0
-_BIO_CTRL_PENDING = 10
 _BIO_C_SET_SSL = 109
-_BIO_C_SET_BUF_MEM_EOF_RETURN = 130
-#: OpenSSL counts bytes by an int
-_AT_ONCE = 1 << 30
+_SSL_CTRL_MODE, _SSL_CTRL_CLEAR_MODE = 33, 78
+_SSL_MODE_RELEASE_BUFFERS = 0x10
 #: bytes that are worth to ask OpenSSL for at once, or to wait for a turn
 MUCH = 64 * 1024
+#: What OpenSSL reads from the socket at once. It stays in the processor's nearest caches until it is decrypted: 256 KiB
+#: at once took a tenth more CPU.
+_FROM_SOCKET = 64 * 1024
+#: what is waited for in one call; more than `BIO_f_buffer` would put into a buffer of its own (4 KiB)
+_LEAST, _MOST = 16 * 1024, 256 * 1024
+#: seconds: who waits longer asks for less the next time, so that little is under way when it ends
+_LONG = 0.1
+_RECORD = 16 * 1024
+#: no failure: nothing is there yet, or a signal came
+_PASSING = (errno.EINTR, errno.EAGAIN)
 
 #: Where each record is a call that gives the GIL away one thread with much to decrypt does it at a time, and the
 #: others wait here, not for the GIL, which they would be handed after each record.
@@ -49,8 +61,8 @@ class Reads(Protocol):
         """Nothing more will arrive; `read` says whether it should have."""
         ...
 
-    def pending(self) -> bool:
-        """Whether there are bytes that were not asked for, decrypted or not."""
+    def surplus(self) -> bool:
+        """Whether there are bytes that were not asked for, decrypted or not. Raises OSError as `read` does."""
         ...
 
 
@@ -102,93 +114,153 @@ class OneByOne:
         self._incoming.write_eof()
         self._ended = True
 
-    def pending(self) -> bool:
-        return self._connection.pending() + self._incoming.pending > 0
+    def surplus(self) -> bool:
+        return bool(self._connection.pending() or self._incoming.pending) and self.next(memoryview(bytearray(1))) != 0
 
 
 class ManyAtOnce:
-    """As OpenSSL reads, for a connection over which much comes. Why there is nothing to read Python explains."""
+    """As OpenSSL reads by itself, for a connection over a socket. What goes wrong Python explains.
+
+    Until the first `much` it is as Python reads, then Python's memory is read to its end, and then the socket.
+    """
 
     __slots__ = (
-        "_arrived",
         "_bio",
+        "_ended",
+        "_errno",
         "_failed",
+        "_fd",
         "_library",
-        "_memory",
         "_own",
         "_pointer",
         "_python",
-        "_read",
         "_reference",
+        "_socket",
         "_start",
+        "_step",
     )
 
-    def __init__(self, native: Native, python: OneByOne) -> None:
+    def __init__(self, native: Native, python: OneByOne, fd: int) -> None:
         import ctypes
 
-        library, pointer = native
-        self._library, self._read = library, library.BIO_read
-        self._start, self._reference = ctypes.c_char.from_buffer, ctypes.byref
-        self._pointer, self._python = pointer, python  # which keeps the connection
-        #: where OpenSSL reads from when Python does, and where else: what `arrived` was given, and its view of that
-        self._own = library.SSL_get_rbio(pointer)
-        self._arrived: memoryview | None = None
-        self._memory: int | None = None
+        self._library, self._pointer = native
+        self._python, self._fd = python, fd  # which keeps the connection
+        self._start, self._reference, self._errno = ctypes.c_char.from_buffer, ctypes.byref, ctypes.get_errno
+        #: where OpenSSL reads from when Python does, and where else: None as long as that is not so
+        self._own: int = self._library.SSL_get_rbio(self._pointer)
+        self._socket: int | None = None
+        #: what reads many records; None as long as OpenSSL's own buffer is not as it should be for that
+        self._bio: int | None = None
+        self._step = _FROM_SOCKET
+        self._ended = False
         self._failed: OSError | None = None
-        below = library.BIO_new(library.BIO_f_ssl())
-        library.BIO_ctrl(below, _BIO_C_SET_SSL, _BIO_NOCLOSE, pointer)
-        self._bio = library.BIO_push(library.BIO_new(library.BIO_f_buffer()), below)
 
     def read(self, buffer: memoryview) -> int:
+        """See `Reads.read`; from the socket it waits by itself."""
+        if self._socket is None:
+            return self._python.read(buffer)
         if self._failed is not None:
             raise self._failed
-        if len(buffer) > _AT_ONCE:
-            buffer = buffer[:_AT_ONCE]
-        count: int = self._read(self._bio, self._reference(self._start(buffer)), len(buffer))
-        if count <= 0:
-            return self._python.next(buffer)
-        if count < len(buffer):
-            if self._library.ERR_peek_error():
-                self._failed = self._failure()
-        elif self._arrived is not None:
-            self._keep_rest(self._arrived)
+        count = 0 if self._ended else self._python.next(buffer)
+        while count < 0:  # a signal came
+            count = self._python.next(buffer)
+        self._ended = not count
         return count
 
-    def _failure(self) -> OSError:
-        """What went wrong behind the bytes that were read: the next `read` is told, not what this thread reads next."""
+    def much(self, buffer: memoryview) -> int:
+        """Wait for a good part of `buffer`, which has room for `MUCH` and all of which is yet to come; how many bytes
+        there are. 0 at the connection's end. Raises OSError.
+        """
+        if self._bio is None:
+            return self._first(buffer)
+        if self._ended or self._failed is not None:
+            return self.read(buffer)
+        library, size = self._library, min(len(buffer), self._step)
+        began = time.monotonic()
+        library.ERR_clear_error()  # what others left would be taken for this connection's
+        count: int = library.BIO_read(self._bio, self._reference(self._start(buffer)), size)
+        if count < size:
+            return self._short(buffer, count)
+        self._step = next_step(size, time.monotonic() - began) if size == self._step else self._step
+        return count
+
+    def _first(self, buffer: memoryview) -> int:
+        """What lies in Python's memory, then a record from the socket; many can be read at once when that is done.
+
+        OpenSSL's buffer has room for one record. It is given back when it is empty, because Python wants that so, and
+        the next one may be larger (before OpenSSL 3.2: later ones stay as they are, which costs a call for each
+        record).
+        """
+        library, pointer = self._library, self._pointer
+        if self._socket is None:
+            count = self._python.next(buffer)
+            if count >= 0:
+                return count
+            self._socket = library.BIO_new_socket(self._fd, _BIO_NOCLOSE)
+            library.SSL_set0_rbio(pointer, self._socket)
+            library.SSL_set_default_read_buffer_len(pointer, _FROM_SOCKET)
+        count = self.read(buffer[:_RECORD])
+        if count and not library.SSL_has_pending(pointer):
+            library.SSL_set_read_ahead(pointer, 1)
+            library.SSL_ctrl(pointer, _SSL_CTRL_CLEAR_MODE, _SSL_MODE_RELEASE_BUFFERS, None)
+            library.SSL_ctrl(pointer, _SSL_CTRL_MODE, 0, None)  # since 3.2 this is what tells whoever has the buffer
+            below = library.BIO_new(library.BIO_f_ssl())
+            library.BIO_ctrl(below, _BIO_C_SET_SSL, _BIO_NOCLOSE, pointer)
+            self._bio = library.BIO_push(library.BIO_new(library.BIO_f_buffer()), below)
+        return count
+
+    def _short(self, buffer: memoryview, count: int) -> int:
+        """Less came than was waited for: a signal, the end, or something is wrong, of which the next `read` is told."""
+        code = self._errno()
+        if self._library.ERR_peek_error():
+            self._explain()
+        elif code and code not in _PASSING:
+            self._failed = OSError(code, os.strerror(code))
+        return count if count > 0 else self.read(buffer)
+
+    def _explain(self) -> None:
+        """Ask Python what OpenSSL's errors mean, which are those of this connection and not of the next one here."""
         try:
-            self._python.next(memoryview(bytearray(1)))
+            if self._python.next(memoryview(bytearray(1))):
+                self._failed = ssl.SSLError("the TLS of this connection failed")
+            else:
+                self._ended = True
         except OSError as error:
-            return error
+            self._failed = error
         finally:
             self._library.ERR_clear_error()
-        return ssl.SSLError("the TLS of this connection failed")
 
     def arrived(self, data: memoryview) -> None:
-        library = self._library
-        memory = library.BIO_new_mem_buf(self._reference(self._start(data)), len(data))
-        library.BIO_ctrl(memory, _BIO_C_SET_BUF_MEM_EOF_RETURN, -1, None)  # its end is not the connection's
-        library.SSL_set0_rbio(self._pointer, memory)
-        self._arrived, self._memory = data, memory
-
-    def _keep_rest(self, data: memoryview) -> None:
-        """There was no room for all of `data`, whose memory is its owner's again: what is left is copied."""
-        left = self._library.BIO_ctrl(self._memory, _BIO_CTRL_PENDING, 0, None)
-        if left:
-            self.arrived(memoryview(bytearray(data[len(data) - left :])))
-        else:
-            self._arrived = None
+        self._python.arrived(data)
 
     def ended(self) -> None:
-        self._library.BIO_up_ref(self._own)
-        self._library.SSL_set0_rbio(self._pointer, self._own)
-        self._arrived = self._memory = None
         self._python.ended()
 
-    def pending(self) -> bool:
-        return bool(self._library.BIO_ctrl(self._bio, _BIO_CTRL_PENDING, 0, None))
+    def surplus(self) -> bool:
+        """See `Reads.surplus`. Of what was read ahead; what is still in the socket is not looked for."""
+        library, pointer = self._library, self._pointer
+        if self._socket is None:
+            return self._python.surplus()
+        if not library.SSL_has_pending(pointer):
+            return False
+        # There may be a part of a record only, and the rest is not waited for: Python's memory is empty.
+        library.BIO_up_ref(self._socket)
+        library.BIO_up_ref(self._own)
+        library.SSL_set0_rbio(pointer, self._own)
+        try:
+            count = self._python.next(memoryview(bytearray(1)))
+        finally:
+            library.SSL_set0_rbio(pointer, self._socket)
+        return count > 0 or (count < 0 and bool(library.SSL_has_pending(pointer)))
 
     def __del__(self) -> None:
-        if hasattr(self, "_bio"):
+        if getattr(self, "_bio", None) is not None:
             self._library.BIO_free_all(self._bio)
             self._library.ERR_clear_error()  # it says goodbye to the other side, which may be too late
+
+
+def next_step(step: int, seconds: float) -> int:
+    """How many bytes to wait for in one call, after `step` of them took so many seconds."""
+    if seconds > _LONG:
+        return max(_LEAST, step // 2)
+    return min(_MOST, step * 2) if seconds < _LONG / 8 else step

@@ -1,16 +1,20 @@
-"""A TLS server in memory, and the connection of ours to it."""
+"""A TLS server, and the connection of ours to it: in memory (`Wire`), or over a socket (`Cable`)."""
 
 from __future__ import annotations
 
 import os
+import queue
+import socket
 import ssl
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s3pull.remote import openssl
-from s3pull.remote.tls import AnySession, Tls
+from s3pull.remote.tls import AnySession, Bytes, Tls
 from s3pull.remote.tlsrecords import MUCH, Reads
 from tests.fakes.tls import authority, server_context
 
@@ -43,10 +47,16 @@ class Wire:
         self.asked: list[int] = []
         self.most: int | None = None
         self.over = False
-        self.tls = Tls(self, contexts[1], "localhost", session)
+        self.tls = Tls(self._below(), contexts[1], "localhost", session)
         self.tls.do_handshake()
         self._server.do_handshake()
         self.asked.clear()
+
+    def _below(self) -> Bytes:
+        return self
+
+    def deliver(self) -> None:
+        """What was said is on its way."""
 
     def sendall(self, data: bytes) -> None:
         self._in.write(data)
@@ -86,20 +96,84 @@ class Wire:
         return len(data)
 
 
+class Cable(Wire):
+    """A thread sends what was said (`most`: so much at a time) once our side reads, through `take` or `read`. Where
+    our side waits for what nobody sends it finds the connection closed."""
+
+    _PATIENCE = 20  # seconds
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        ours, self._theirs = socket.socketpair()
+        self.plug = _Plug(self, ours.detach())
+        self._sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=_send, args=(self._theirs, self._sent, self._PATIENCE), daemon=True).start()
+        super().__init__(*arguments, **options)
+
+    def _below(self) -> Bytes:
+        return self.plug
+
+    def deliver(self) -> None:
+        data = self._out.read()
+        step = self.most or len(data)
+        for at in range(0, len(data), step or 1):
+            self._sent.put(data[at : at + step])
+        if self.over:
+            self._sent.put(None)
+
+    def reset(self) -> None:
+        """The other side is gone, in the middle of something, and says so."""
+        self._sent.put(None)
+
+
+def _send(theirs: socket.socket, sent: queue.SimpleQueue[bytes | None], patience: float) -> None:
+    with theirs:
+        try:
+            while data := sent.get(timeout=patience):
+                theirs.sendall(data)
+        except (queue.Empty, OSError):
+            pass
+
+
+class _Plug(socket.socket):
+    """Our end of a cable. What Python sends and reads goes by it, what OpenSSL reads itself does not."""
+
+    def __init__(self, cable: Cable, fd: int) -> None:
+        super().__init__(fileno=fd)
+        self._cable = cable
+
+    def __del__(self) -> None:
+        self._cable.reset()
+        self.close()
+
+    def sendall(self, data: bytes, *_: Any) -> None:  # type: ignore[override]
+        self._cable.sendall(data)
+
+    def recv_into(self, buffer: memoryview, *_: Any) -> int:  # type: ignore[override]
+        self._cable.asked.append(len(buffer))
+        self._cable.deliver()
+        return super().recv_into(buffer)
+
+
+def take(wire: Wire, buffer: memoryview) -> int:
+    """Read into `buffer`, of which every byte was said, or will be."""
+    wire.deliver()
+    return wire.tls.much_into(buffer)
+
+
 def read(wire: Wire, size: int, piece: int) -> bytes:
     """All that was said, in pieces; what was read into is not what the next piece finds."""
-    said, buffer = b"", memoryview(bytearray(piece))
+    said, buffer = bytearray(), memoryview(bytearray(piece))
     while len(said) < size:
-        count = wire.tls.recv_into(buffer[: size - len(said)])
+        count = take(wire, buffer[: size - len(said)])
         assert count
         said += buffer[:count]
-    return said
+    return bytes(said)
 
 
 def flood(wire: Wire) -> type[Reads]:
     """So much comes that many records are read at once, where that can be; what reads them then."""
-    wire.say(bytes(2 * MUCH))
-    assert read(wire, 2 * MUCH, MUCH) == bytes(2 * MUCH)
+    wire.say(bytes(4 * MUCH))
+    assert read(wire, 4 * MUCH, MUCH) == bytes(4 * MUCH)
     return type(wire.tls._reads)
 
 

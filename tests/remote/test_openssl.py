@@ -9,7 +9,7 @@ import pytest
 
 from s3pull.remote import openssl
 from s3pull.remote.tlsrecords import ManyAtOnce, OneByOne
-from tests.fakes.wire import Wire, flood, tried
+from tests.fakes.wire import Cable, flood, tried
 
 
 @pytest.fixture
@@ -55,16 +55,16 @@ def test_what_is_no_pointer_is_not_followed(word, monkeypatch):
     genuine = openssl._word
     monkeypatch.setattr(openssl, "_proven", False)
     monkeypatch.setattr(openssl, "_word", lambda value, number: word if number == 1 else genuine(value, number))
-    assert flood(Wire()) is OneByOne
+    assert flood(Cable()) is OneByOne
 
 
 @tried
 def test_the_pointer_of_another_connection_is_none_of_this_one(monkeypatch):
-    other = Wire()
+    other = Cable()
     genuine = openssl._word
     pointer = genuine(other.tls._tls._sslobj, 1)
     monkeypatch.setattr(openssl, "_word", lambda value, number: pointer if number == 1 else genuine(value, number))
-    assert flood(Wire()) is OneByOne
+    assert flood(Cable()) is OneByOne
 
 
 @tried
@@ -74,7 +74,7 @@ def test_where_no_descriptor_is_left_python_reads(monkeypatch):
 
     monkeypatch.setattr(openssl, "_proven", False)
     monkeypatch.setattr(os, "pipe", none_left)
-    assert flood(Wire()) is OneByOne
+    assert flood(Cable()) is OneByOne
 
 
 @tried
@@ -83,7 +83,7 @@ def test_one_pointer_in_its_place_speaks_for_all(monkeypatch):
     monkeypatch.setattr(openssl, "_proven", False)
     monkeypatch.setattr(openssl, "_readable", lambda address: looked.append(address) or genuine(address))
     for _ in range(3):
-        assert flood(Wire()) is ManyAtOnce
+        assert flood(Cable()) is ManyAtOnce
     assert len(looked) == 1
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from s3pull.remote import openssl, tls, tlsrecords
+from s3pull.remote import tls, tlsrecords
 from tests.fakes.wire import Wire, flood, read
 
 KIB = 1024
@@ -23,37 +23,14 @@ class Noting(Wire):
 
 
 @pytest.mark.parametrize(("piece", "most"), [(4, 32), (16, 32), (128, 256), (256, 512), (1024, 512)])
-def test_twice_what_the_reader_takes_is_asked_of_the_kernel_at_most(monkeypatch, piece, most):
-    monkeypatch.setattr(openssl, "_library", lambda: None)
+def test_twice_what_the_reader_takes_is_asked_of_the_kernel_at_most(piece, most):
     wire, said = Wire(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     assert read(wire, len(said), piece * KIB) == said
     assert max(wire.asked) == most * KIB
 
 
-@pytest.mark.parametrize(("piece", "most"), [(4, 32), (16, 32), (128, 128), (256, 256), (1024, 512)])
-def test_what_would_have_to_be_copied_is_not_asked_for(piece, most):
-    wire, said = Wire(), bytes(range(256)) * 16 * KIB
-    wire.say(said)
-    read(wire, 4 * KIB * KIB - 300 * KIB, 1024 * KIB)
-    wire.asked.clear()
-    assert read(wire, 300 * KIB, piece * KIB) == said[-300 * KIB :]
-    assert max(wire.asked) <= most * KIB
-
-
-def test_the_end_of_a_piece_does_not_make_less_of_the_next_one():
-    wire, said = Wire(), bytes(range(256)) * 16 * KIB
-    wire.say(said)
-    read(wire, 2 * KIB * KIB, 1024 * KIB)
-    wire.asked.clear()
-    buffer, filled = memoryview(bytearray(KIB * KIB)), 0
-    while filled < len(buffer):
-        filled += wire.tls.recv_into(buffer[filled:])
-    assert wire.asked[0] == 512 * KIB
-    assert len(wire.asked) <= 3
-
-
-def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(native):
+def test_nobody_waits_for_the_network_while_others_wait_for_their_turn():
     wire, said = Noting(), bytes(range(256)) * 16 * KIB
     wire.say(said)
     for wire.most in (None, 100_003, 5):
@@ -63,7 +40,6 @@ def test_nobody_waits_for_the_network_while_others_wait_for_their_turn(native):
 
 
 def test_much_is_decrypted_in_a_turn_where_each_record_is_a_call(monkeypatch):
-    monkeypatch.setattr(openssl, "_library", lambda: None)
     wire, turns = Wire(), []
     wire.say(bytes(KIB * KIB))
     following = tlsrecords.OneByOne.next

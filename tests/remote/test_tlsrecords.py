@@ -1,25 +1,30 @@
-"""Many records in one call: the same bytes, ends and errors as from Python."""
+"""Many records in one call, from the socket: the same bytes, ends and errors as from Python."""
 
+import ctypes
+import errno
 import gc
 import os
+import socket
 import ssl
+import struct
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3pull.remote import tlsrecords
+from s3pull.remote import openssl
 from s3pull.remote.tls import Tls
-from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne
-from tests.fakes.wire import Tunnel, Wire, flood, read, resident, tried, versions
+from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne, next_step
+from tests.fakes.wire import Cable, Tunnel, Wire, flood, read, resident, take, tried, versions
 
 KIB = 1024
 
 
-def streaming(version=ssl.TLSVersion.TLSv1_3, size=MUCH) -> tuple[Wire, bytes]:
+def streaming(version=ssl.TLSVersion.TLSv1_3, size=MUCH) -> tuple[Cable, bytes]:
     """A connection over which much came already."""
-    wire = Wire(version)
+    wire = Cable(version)
     assert flood(wire) is ManyAtOnce
     said = os.urandom(size)
     wire.say(said)
@@ -31,8 +36,9 @@ def hear_all(wire: Wire, tls: Tls, data: bytes, pieces: list[int], arrive: list[
     got, number = 0, 0
     while got < len(data):
         wire.most = arrive[number % len(arrive)]
-        buffer = memoryview(bytearray(pieces[number % len(pieces)]))
-        count = tls.recv_into(buffer)
+        wire.deliver()
+        buffer = memoryview(bytearray(min(pieces[number % len(pieces)], len(data) - got)))
+        count = tls.much_into(buffer) if number % 5 else tls.recv_into(buffer)
         assert 0 < count <= len(buffer)
         assert buffer[:count] == data[got : got + count]
         got, number = got + count, number + 1
@@ -43,45 +49,92 @@ def hear_all(wire: Wire, tls: Tls, data: bytes, pieces: list[int], arrive: list[
 @versions
 @settings(max_examples=40, deadline=None)
 @given(
+    first=st.booleans(),
     said=st.lists(st.integers(1, 200_000), min_size=1, max_size=6),
     pieces=st.lists(st.integers(300, 300_000), min_size=1, max_size=6),
     arrive=st.lists(st.integers(300, 300_000), min_size=1, max_size=4),
 )
-def test_what_is_read_is_what_was_said(version, said, pieces, arrive):
-    wire, first = streaming(version)
+def test_what_is_read_is_what_was_said(version, first, said, pieces, arrive):
+    wire, before = streaming(version) if first else (Cable(version), b"")
     data = os.urandom(sum(said))
     at = 0
     for size in said:
         wire.say(data[at : at + size])
         at += size
-    hear_all(wire, wire.tls, first + data, pieces, arrive)
+    hear_all(wire, wire.tls, before + data, pieces, arrive)
     assert not wire.tls.surplus()
 
 
 @tried
-def test_all_that_has_arrived_comes_in_one_call(monkeypatch):
+def test_as_much_as_is_to_come_comes_in_one_call(monkeypatch):
     wire, said = streaming(size=200 * KIB)
     calls = []
     monkeypatch.setattr(OneByOne, "next", lambda reads, buffer: calls.append(buffer) or -1)
-    buffer = memoryview(bytearray(512 * KIB))
-    count = wire.tls.recv_into(buffer)
-    assert count > 100 * KIB
-    assert buffer[:count] == said[:count]
-    assert len(calls) == 1  # before anything had arrived
+    wire.most = 1000
+    wire.tls._many._step = 256 * KIB
+    buffer = memoryview(bytearray(200 * KIB))
+    assert take(wire, buffer) == len(buffer)
+    assert buffer == said
+    assert not calls
+    assert not wire.tls.surplus()
 
 
 @tried
-def test_what_had_no_room_is_kept_from_whoever_reads_next_in_this_thread():
-    wires = [streaming(size=300 * KIB) for _ in range(3)]
-    got, kept = [b"", b"", b""], 0
-    piece = memoryview(bytearray(30_000))
-    for _ in range(10):
-        for number, (wire, _) in enumerate(wires):
-            count = wire.tls.recv_into(piece)
-            kept += wire.tls._reads.pending()
-            got[number] += piece[:count]
-    assert kept
-    assert all(some and said.startswith(some) for some, (_, said) in zip(got, wires, strict=True))
+@pytest.mark.parametrize(
+    ("step", "seconds", "following"),
+    [
+        (64, 0.001, 128),
+        (64, 0.05, 64),
+        (64, 0.2, 32),
+        (256, 0.001, 256),
+        (16, 0.5, 16),
+        (20, 3.0, 16),
+    ],
+)
+def test_who_waited_long_waits_for_less(step, seconds, following):
+    assert next_step(step * KIB, seconds) == following * KIB
+
+
+@tried
+def test_a_small_rest_is_no_reason_to_wait_for_more_or_less():
+    wire, _ = streaming(size=2 * MUCH)
+    for wire.tls._many._step in (128 * KIB, 256 * KIB):
+        before = wire.tls._many._step
+        assert take(wire, memoryview(bytearray(MUCH))) == MUCH
+        assert wire.tls._many._step == before
+
+
+@tried
+def test_little_is_waited_for_where_it_comes_slowly():
+    """1.5 MB a second: no more than a few tenths of a second of it are under way."""
+    wire, said = streaming(size=600 * KIB)
+    data, wire.most = wire._out.read(), None
+
+    def trickle():
+        for at in range(0, len(data), 15_000):
+            wire._sent.put(data[at : at + 15_000])
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    buffer, got, counts = memoryview(bytearray(1024 * KIB)), b"", []
+    while len(got) < len(said):
+        counts.append(take(wire, buffer[: len(said) - len(got)]))
+        got += buffer[: counts[-1]]
+    thread.join()
+    assert got == said
+    assert max(counts[2:]) <= 256 * KIB
+
+
+@tried
+def test_a_head_is_not_kept_waiting_for_more():
+    wire, said = streaming(size=30_000)
+    buffer = memoryview(bytearray(128 * KIB))
+    got = b""
+    while len(got) < len(said):
+        wire.deliver()
+        got += buffer[: wire.tls.recv_into(buffer)]
+    assert got == said
 
 
 @tried
@@ -99,7 +152,7 @@ def test_both_sides_go_on_talking(version):
 @versions
 @pytest.mark.parametrize("polite", [True, False])
 def test_the_end_is_told_as_python_tells_it(native, version, polite):
-    wire = Wire(version)
+    wire = Cable(version)
     said = os.urandom(4 * MUCH)
     wire.say(said)
     if polite:
@@ -107,13 +160,111 @@ def test_the_end_is_told_as_python_tells_it(native, version, polite):
     wire.over = True
     assert read(wire, len(said), 100_000) == said
     assert isinstance(wire.tls._reads, ManyAtOnce) == native
-    for _ in range(2):
-        assert wire.tls.recv_into(memoryview(bytearray(100))) == 0
+    for room in (MUCH, 100, MUCH):
+        assert take(wire, memoryview(bytearray(room))) == 0
+
+
+@tried
+@versions
+@pytest.mark.parametrize("polite", [True, False])
+@pytest.mark.parametrize("size", [5 * MUCH, 5 * MUCH + 1000])
+def test_the_end_in_the_middle_of_what_was_to_come(version, polite, size):
+    wire, said = streaming(version, size)
+    if polite:
+        wire.bye()
+    wire.over = True
+    buffer, got = memoryview(bytearray(4 * MUCH)), b""
+    while count := take(wire, buffer):
+        got += buffer[:count]
+    assert got == said
+    for room in (MUCH, 100, MUCH):
+        assert take(wire, memoryview(bytearray(room))) == 0
+
+
+@tried
+@versions
+def test_a_connection_that_is_shut_down_under_the_reader_ends(version):
+    wire, said = streaming(version)
+    assert read(wire, len(said), len(said)) == said
+    threading.Timer(0.1, lambda: wire.plug.shutdown(socket.SHUT_RDWR)).start()
+    assert take(wire, memoryview(bytearray(2 * MUCH))) == 0
+
+
+@tried
+@pytest.mark.parametrize("behind", [0, 50_000])
+def test_what_the_system_says_went_wrong_is_told(behind):
+    """Over TCP, which can be reset."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    ours, theirs = socket.create_connection(listening.getsockname()), listening.accept()[0]
+    listening.close()
+    wire, said = streaming()
+    assert read(wire, MUCH, MUCH) == said
+    wire.say(bytes(behind))
+    os.dup2(ours.fileno(), wire.plug.fileno())
+    ours.close()
+    theirs.sendall(wire._out.read())
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    buffer, got = memoryview(bytearray(2 * MUCH)), 0
+    threading.Timer(0.1, theirs.close).start()
+    with pytest.raises(ConnectionResetError) as caught:
+        while count := wire.tls.much_into(buffer):
+            got += count
+    assert caught.value.errno == errno.ECONNRESET
+    assert got == behind
+
+
+@tried
+@versions
+def test_what_others_left_is_not_told_of_this_connection(version):
+    wire, said = streaming(version, 3 * MUCH)
+    library, genuine = wire.tls._many._library, wire.tls._many._library.BIO_read
+    library.BIO_read = lambda bio, at, size: genuine(bio, at, size // 2)  # a signal came
+    try:
+        fails = library["BIO_new_mem_buf"]
+        assert not fails(None, -1)
+        assert library.ERR_peek_error()
+        assert read(wire, len(said), 2 * MUCH) == said
+    finally:
+        library.BIO_read = genuine
+
+
+@tried
+def test_a_signal_ends_no_head(monkeypatch):
+    wire, said = streaming(size=1000)
+    genuine, interrupted = OneByOne.next, []
+    monkeypatch.setattr(
+        OneByOne,
+        "next",
+        lambda reads, buffer: genuine(reads, buffer) if interrupted else interrupted.append(None) or -1,
+    )
+    assert read(wire, 1000, 1000) == said
+    assert interrupted
+
+
+@tried
+@versions
+def test_a_signal_ends_no_connection(version):
+    wire, said = streaming(version, 3 * MUCH)
+    library, genuine, interrupted = wire.tls._many._library, wire.tls._many._library.BIO_read, []
+
+    def interrupts(bio, at, size):
+        if len(interrupted) % 2:
+            interrupted.append(None)
+            return genuine(bio, at, size)
+        interrupted.append(None)
+        return -1
+
+    library.BIO_read = interrupts
+    try:
+        assert read(wire, len(said), 2 * MUCH) == said
+    finally:
+        library.BIO_read = genuine
+    assert len(interrupted) > 1
 
 
 @versions
 def test_what_was_changed_on_its_way_is_an_error(native, version):
-    wire = Wire(version)
+    wire = Cable(version)
     assert (flood(wire) is ManyAtOnce) == native
     said = os.urandom(10 * 16 * KIB)
     wire.say(said)
@@ -121,11 +272,11 @@ def test_what_was_changed_on_its_way_is_an_error(native, version):
     got, buffer = b"", memoryview(bytearray(MUCH))
     with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac|decryption failed|record layer failure"):
         while True:
-            count = wire.tls.recv_into(buffer)
+            count = take(wire, buffer)
             got += buffer[:count]
     assert said.startswith(got)
     # and the next connection of this thread hears nothing of it
-    other = Wire(version)
+    other = Cable(version)
     other.say(bytes(MUCH))
     assert read(other, MUCH, MUCH) == bytes(MUCH)
 
@@ -156,36 +307,62 @@ def test_what_goes_wrong_behind_good_bytes_is_told_to_who_reads_on(version):
     wire.spoil()
     buffer, got = memoryview(bytearray(512 * KIB)), b""
     while not got:
-        got += buffer[: wire.tls.recv_into(buffer)]
+        got += buffer[: take(wire, buffer)]
     assert 0 < len(got) < len(said)
     assert said.startswith(got)
     assert read(other, 100 * KIB, 30_000) == theirs  # the same thread
     for _ in range(2):
         with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac|decryption failed|record layer failure"):
-            wire.tls.recv_into(buffer)
-
-
-@tried
-def test_no_more_is_asked_of_openssl_than_it_can_count(monkeypatch):
-    wire, said = streaming(size=100 * KIB)
-    asked = []
-    genuine = wire.tls._reads._read
-    monkeypatch.setattr(tlsrecords, "_AT_ONCE", 20_000)
-    wire.tls._reads._read = lambda bio, at, size: asked.append(size) or genuine(bio, at, size)
-    assert read(wire, 100 * KIB, 90_000) == said
-    assert max(asked) == 20_000
+            take(wire, buffer)
 
 
 @versions
-def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(native, version):
-    wire = Wire(version)
-    assert (flood(wire) is ManyAtOnce) == native
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_goodbye_right_behind_the_last_byte_is_no_surplus(version, streams):
+    wire = Cable(version)
+    if streams:
+        flood(wire)
     wire.say(b"x" * 20_000)
     wire.bye()
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
-    assert wire.tls._reads.pending()
     assert not wire.tls.surplus()
-    assert wire.tls.recv_into(memoryview(bytearray(10))) == 0
+    assert take(wire, memoryview(bytearray(10))) == 0
+
+
+@tried
+def test_a_session_ticket_behind_the_last_byte_is_no_surplus():
+    wire = Cable()
+    assert flood(wire) is ManyAtOnce
+    wire.say(b"x" * 20_000)
+    library, server = wire.tls._many._library, openssl._word(wire._server._sslobj, 1)
+    give_a_ticket = library["SSL_new_session_ticket"]
+    give_a_ticket.argtypes = [ctypes.c_void_p]
+    assert give_a_ticket(server) == 1
+    before = wire._out.pending
+    wire._server.do_handshake()
+    assert wire._out.pending > before
+    wire.deliver()
+    time.sleep(0.1)
+    assert read(wire, 20_000, 20_000) == b"x" * 20_000
+    assert wire.tls._many._library.SSL_has_pending(wire.tls._many._pointer)
+    assert not wire.tls.surplus()
+    wire.say(b"y" * MUCH)
+    assert read(wire, MUCH, MUCH) == b"y" * MUCH
+
+
+@versions
+@pytest.mark.parametrize("cut", [None, 1000, 3])
+def test_what_comes_behind_the_last_byte_is_surplus(version, cut):
+    """Whole or in part, which nobody waits for."""
+    wire = Cable(version)
+    flood(wire)
+    wire.say(b"x" * 20_000)
+    wire.deliver()
+    wire.say(b"surplus" * 1000)
+    wire._sent.put(wire._out.read()[:cut])
+    time.sleep(0.1)
+    assert read(wire, 20_000, 20_000) == b"x" * 20_000
+    assert wire.tls.surplus()
 
 
 @tried
@@ -225,7 +402,7 @@ def test_nothing_is_left_of_it_when_it_ends():
     def some(count: int) -> None:
         for _ in range(count):
             wire, _ = streaming()
-            wire.tls.recv_into(memoryview(bytearray(30_000)))  # the rest is kept, and goes, too
+            take(wire, memoryview(bytearray(30_000)))  # the rest is kept, and goes, too
         del wire
         gc.collect()  # a wire knows its connection, and the connection its wire
 
@@ -238,7 +415,7 @@ def test_nothing_is_left_of_it_when_it_ends():
 
 
 def test_little_is_read_as_python_reads():
-    wire = Wire()
+    wire = Cable()
     for _ in range(50):
         wire.say(bytes(4 * KIB))
         assert read(wire, 4 * KIB, 16 * KIB) == bytes(4 * KIB)

@@ -11,7 +11,7 @@ from s3pull.remote import openssl
 from s3pull.remote.tls import Tls
 from s3pull.remote.tlsrecords import ManyAtOnce
 from s3pull.remote.tlssessions import Session
-from tests.fakes.wire import Wire, flood, read, resident, tried, versions
+from tests.fakes.wire import Cable, Wire, flood, read, resident, tried, versions
 
 
 def answered(version=ssl.TLSVersion.TLSv1_3, **options) -> Wire:
@@ -60,7 +60,7 @@ def test_a_connection_that_ends_by_an_error_spoils_no_session(version):  # as it
 
 
 def test_a_session_comes_of_a_connection_over_which_much_came(native):
-    wire = Wire()
+    wire = Cable()
     assert (flood(wire) is ManyAtOnce) == native
     assert answered(contexts=wire.contexts, session=wire.tls.session).tls.session_reused
 
@@ -101,7 +101,7 @@ def test_what_openssl_cannot_do_leaves_no_error(name, nothing, monkeypatch):
     library = native.library
 
     def fails(*_arguments):
-        assert not library.BIO_new_mem_buf(None, -1)  # which it tells of
+        assert not library["BIO_new_mem_buf"](None, -1)  # which it tells of
         return nothing
 
     fails()

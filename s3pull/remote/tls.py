@@ -182,7 +182,7 @@ class Tls:
             if native is None or not isinstance(self._outer, socket.socket):
                 self._alone = True
                 return self.recv_into(buffer)
-            self._reads = self._many = many = ManyAtOnce(native, self._python, self._outer.fileno())
+            self._reads = self._many = many = ManyAtOnce(native, self._python, self._outer)
         if self._outgoing.pending:
             self._outer.sendall(self._outgoing.read())
         return many.much(buffer)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 import threading
 import time
@@ -129,22 +130,22 @@ class ManyAtOnce:
         "_ended",
         "_errno",
         "_failed",
-        "_fd",
         "_library",
         "_own",
         "_pointer",
         "_python",
+        "_raw",
         "_reference",
         "_socket",
         "_start",
         "_step",
     )
 
-    def __init__(self, native: Native, python: OneByOne, fd: int) -> None:
+    def __init__(self, native: Native, python: OneByOne, raw: socket.socket) -> None:
         import ctypes
 
         self._library, self._pointer = native
-        self._python, self._fd = python, fd  # which keeps the connection
+        self._python, self._raw = python, raw  # which keeps the connection
         self._start, self._reference, self._errno = ctypes.c_char.from_buffer, ctypes.byref, ctypes.get_errno
         #: where OpenSSL reads from when Python does, and where else: None as long as that is not so
         self._own: int = self._library.SSL_get_rbio(self._pointer)
@@ -196,7 +197,7 @@ class ManyAtOnce:
             count = self._python.next(buffer)
             if count >= 0:
                 return count
-            self._socket = library.BIO_new_socket(self._fd, _BIO_NOCLOSE)
+            self._socket = library.BIO_new_socket(self._raw.fileno(), _BIO_NOCLOSE)
             library.SSL_set0_rbio(pointer, self._socket)
             library.SSL_set_default_read_buffer_len(pointer, _FROM_SOCKET)
         count = self.read(buffer[:_RECORD])
@@ -237,17 +238,22 @@ class ManyAtOnce:
         self._python.ended()
 
     def surplus(self) -> bool:
-        """See `Reads.surplus`. Of what was read ahead; what is still in the socket is not looked for."""
+        """See `Reads.surplus`: of what was read ahead, or has arrived in the socket."""
         library, pointer = self._library, self._pointer
         if self._socket is None:
             return self._python.surplus()
-        if not library.SSL_has_pending(pointer):
+        try:
+            data = self._raw.recv(_RECORD, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            data = b""
+        if not data and not library.SSL_has_pending(pointer):
             return False
-        # There may be a part of a record only, and the rest is not waited for: Python's memory is empty.
+        # it may be a part of a record, the rest of which is not waited for: read from Python's memory, which is empty
         library.BIO_up_ref(self._socket)
         library.BIO_up_ref(self._own)
         library.SSL_set0_rbio(pointer, self._own)
         try:
+            self._python.arrived(memoryview(data))
             count = self._python.next(memoryview(bytearray(1)))
         finally:
             library.SSL_set0_rbio(pointer, self._socket)

@@ -344,7 +344,8 @@ def test_a_session_ticket_behind_the_last_byte_is_no_surplus():
     wire.deliver()
     time.sleep(0.1)
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
-    assert wire.tls._many._library.SSL_has_pending(wire.tls._many._pointer)
+    ahead = bool(library.SSL_has_pending(wire.tls._many._pointer))
+    assert ahead == (ssl.OPENSSL_VERSION_INFO < (3, 2)), "where it was read already, and where it is in the socket"
     assert not wire.tls.surplus()
     wire.say(b"y" * MUCH)
     assert read(wire, MUCH, MUCH) == b"y" * MUCH

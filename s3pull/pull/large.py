@@ -241,12 +241,11 @@ class LargeObject:
 
     def _write(self, segment: _Segment, piece: memoryview, crc: int, worker: Worker) -> None:
         """Write what follows in the segment; `crc` is the segment's with it."""
-        part, count = self._open_part(), len(piece)
-        part.write_at(segment.at, piece)
-        segment.crc = crc
+        part, at, count = self._open_part(), segment.at, len(piece)
+        part.write_at(at, piece)
+        segment.at, segment.crc = at + count, crc
         if self._sha is not None:
-            self._sha.wrote(segment.at, piece)
-        segment.at += count
+            self._sha.wrote(at, piece)
         worker.meter.received += count
         self._advance(worker, count, received=count)
         if segment.checkpoint_is_due():

@@ -2,8 +2,9 @@
 
 The socket blocks without a timeout, because a timeout would cost a `poll` before every read. Silence is policed from
 outside instead: `beat` is odd while a read or write is under way and changes with each of them, and the pool's
-watchdog calls `abort` on a connection whose beat has been the same odd number for too long. `abort` shuts the socket
-down, which wakes whoever is blocked in it, and leaves behind why; the woken thread raises that.
+watchdog calls `abort` on a connection whose beat has been the same odd number for too long, with nothing coming
+meanwhile. `abort` shuts the socket down, which wakes whoever is blocked in it, and leaves behind why; the woken thread
+raises that.
 
 Foreign errors (OSError, ssl) end here: everything above sees `Transient`, `Cancelled` and final `ServiceError`s.
 """
@@ -67,7 +68,10 @@ class Connection:
     def __init__(self, name: str) -> None:
         self.name = name
         self.beat = 0
-        self.seen: tuple[int, float] = (0, 0.0)  # the watchdog's: the beat it saw last, and since when
+        self.seen: tuple[tuple[int, int], float] = (
+            (0, 0),
+            0.0,
+        )  # the watchdog's: the pulse it saw last, and since when
         self.idle_since = 0.0
         self.served = 0  # answers read to their end
         self.lain = False  # was idle before its first request
@@ -128,6 +132,12 @@ class Connection:
                     raw.close()
                 except OSError:
                     pass  # a reset that close() reports: the bytes were counted already
+
+    @property
+    def pulse(self) -> tuple[int, int]:
+        """What changes while something comes or goes: the beat, and what has come within one."""
+        channel = self._channel
+        return self.beat, channel.came if isinstance(channel, Tls) else 0
 
     @property
     def tls_session(self) -> AnySession | None:
@@ -238,12 +248,10 @@ class Connection:
         """True where bytes lie ready beyond the end of the answer: it was longer than it announced."""
         if self._stop > self._start:
             return True
-        if self._drained:
-            return False
         channel = self._channel
-        if isinstance(channel, socket.socket):
-            return _readable(channel)
-        return isinstance(channel, Tls) and channel.surplus()
+        if isinstance(channel, Tls):
+            return not (self._drained and channel.reads_all) and channel.surplus()
+        return not self._drained and isinstance(channel, socket.socket) and _readable(channel)
 
     def _read(self, buffer: memoryview, receive: Callable[[memoryview], int]) -> int:
         self.beat += 1

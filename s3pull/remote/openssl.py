@@ -72,7 +72,7 @@ def _library() -> ctypes.PyDLL | None:
 
 
 def _declare(library: ctypes.PyDLL) -> None:
-    from ctypes import c_int, c_long, c_size_t, c_ulong, c_void_p
+    from ctypes import c_int, c_long, c_size_t, c_uint64, c_ulong, c_void_p
 
     def declare(name: str, result: Any, *arguments: Any) -> None:
         function = getattr(library, name)
@@ -85,10 +85,13 @@ def _declare(library: ctypes.PyDLL) -> None:
     declare("BIO_push", c_void_p, c_void_p, c_void_p)
     declare("BIO_ctrl", c_long, c_void_p, c_int, c_long, c_void_p)
     declare("BIO_read", c_int, c_void_p, c_void_p, c_int)
+    declare("BIO_number_read", c_uint64, c_void_p)
     declare("BIO_up_ref", c_int, c_void_p)
     declare("BIO_free_all", None, c_void_p)
     declare("ERR_clear_error", None)
     declare("ERR_peek_error", c_ulong)
+    declare("ERR_pop_to_mark", c_int)
+    declare("ERR_set_mark", c_int)
     declare("SSL_get_rbio", c_void_p, c_void_p)
     declare("SSL_get_wbio", c_void_p, c_void_p)
     declare("SSL_set0_rbio", None, c_void_p, c_void_p)

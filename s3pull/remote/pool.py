@@ -189,10 +189,10 @@ class Pool:
         with self._lock:
             connections = list(self._all)
         for connection in connections:
-            beat, since = connection.seen
-            if connection.beat != beat:
-                connection.seen = (connection.beat, now)
-            elif beat % 2 and now - since >= self._silence:
+            pulse, since = connection.pulse, connection.seen[1]
+            if pulse != connection.seen[0]:
+                connection.seen = (pulse, now)
+            elif pulse[0] % 2 and now - since >= self._silence:
                 connection.abort(Transient(f"no data for {self._silence:g} s from {self._name}"))
         while self._idle:
             try:

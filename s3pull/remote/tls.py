@@ -199,6 +199,16 @@ class Tls:
             return True
 
     @property
+    def reads_all(self) -> bool:
+        """Whether all that had arrived was read, where less was read than there was room for."""
+        return self._many is None or not self._many.from_socket
+
+    @property
+    def came(self) -> int:
+        """Bytes that came while somebody waits for many; any thread may ask."""
+        return 0 if self._many is None else self._many.came
+
+    @property
     def session(self) -> AnySession | None:
         """What the other side has given by now for later connections."""
         native = self._find() if openssl.at_hand() else None

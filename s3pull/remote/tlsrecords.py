@@ -32,7 +32,7 @@ MUCH = 64 * 1024
 #: at once took a tenth more CPU.
 _FROM_SOCKET = 64 * 1024
 #: what is waited for in one call; more than `BIO_f_buffer` would put into a buffer of its own (4 KiB)
-_LEAST, _MOST = 16 * 1024, 256 * 1024
+_LEAST, _MOST = 16 * 1024, 128 * 1024
 #: seconds: who waits longer asks for less the next time, so that little is under way when it ends
 _LONG = 0.1
 _RECORD = 16 * 1024
@@ -182,7 +182,7 @@ class ManyAtOnce:
         count: int = library.BIO_read(self._bio, self._reference(self._start(buffer)), size)
         if count < size:
             return self._short(buffer, count)
-        self._step = next_step(size, time.monotonic() - began) if size == self._step else self._step
+        self._step = next_step(self._step, size, time.monotonic() - began)
         return count
 
     def _first(self, buffer: memoryview) -> int:
@@ -231,6 +231,16 @@ class ManyAtOnce:
         finally:
             self._library.ERR_clear_error()
 
+    @property
+    def from_socket(self) -> bool:
+        """Whether OpenSSL reads by itself: then more may have arrived than was read."""
+        return self._socket is not None
+
+    @property
+    def came(self) -> int:
+        """Bytes that OpenSSL has read from the socket by itself, also while it reads; any thread may ask."""
+        return 0 if self._socket is None else int(self._library.BIO_number_read(self._socket))
+
     def arrived(self, data: memoryview) -> None:
         self._python.arrived(data)
 
@@ -244,7 +254,7 @@ class ManyAtOnce:
             return self._python.surplus()
         try:
             data = self._raw.recv(_RECORD, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        except OSError:  # there is nothing; or what went wrong concerns who asks next
             data = b""
         if not data and not library.SSL_has_pending(pointer):
             return False
@@ -261,12 +271,13 @@ class ManyAtOnce:
 
     def __del__(self) -> None:
         if getattr(self, "_bio", None) is not None:
-            self._library.BIO_free_all(self._bio)
-            self._library.ERR_clear_error()  # it says goodbye to the other side, which may be too late
+            self._library.ERR_set_mark()  # this thread may have errors of another connection to tell
+            self._library.BIO_free_all(self._bio)  # it says goodbye to the other side, which may be too late
+            self._library.ERR_pop_to_mark()
 
 
-def next_step(step: int, seconds: float) -> int:
-    """How many bytes to wait for in one call, after `step` of them took so many seconds."""
+def next_step(step: int, size: int, seconds: float) -> int:
+    """How many bytes to wait for in one call, after `size` of at most `step` took so many seconds."""
     if seconds > _LONG:
-        return max(_LEAST, step // 2)
-    return min(_MOST, step * 2) if seconds < _LONG / 8 else step
+        return max(_LEAST, size // 2)
+    return min(_MOST, step * 2) if size == step and seconds < _LONG / 8 else step

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -675,6 +676,20 @@ def test_what_the_watchdog_calls_silent(pooled, beats, aborted):
             connection.check()
     else:
         connection.check()
+    pool.drop(connection)
+
+
+@pytest.mark.parametrize(("came", "aborted"), [((5, 5, 5, 5), True), ((5, 6, 7, 8), False)])
+def test_what_comes_while_many_records_are_waited_for_is_no_silence(pooled, came, aborted):
+    pool, _, clock = pooled
+    connection = pool.take()
+    channel = tls.Tls.__new__(tls.Tls)
+    connection._channel, connection.beat = channel, 7
+    for count in came:
+        channel._many = SimpleNamespace(came=count)
+        pool.look()
+        clock.now += 15
+    assert (connection.verdict is not None) == aborted
     pool.drop(connection)
 
 

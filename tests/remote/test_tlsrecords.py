@@ -9,12 +9,14 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3pull.remote import openssl
+from s3pull.remote.connection import Connection
 from s3pull.remote.tls import Tls
 from s3pull.remote.tlsrecords import MUCH, ManyAtOnce, OneByOne, next_step
 from tests.fakes.wire import Cable, Tunnel, Wire, flood, read, resident, take, tried, versions
@@ -71,7 +73,7 @@ def test_as_much_as_is_to_come_comes_in_one_call(monkeypatch):
     calls = []
     monkeypatch.setattr(OneByOne, "next", lambda reads, buffer: calls.append(buffer) or -1)
     wire.most = 1000
-    wire.tls._many._step = 256 * KIB
+    wire.tls._many._step = 200 * KIB
     buffer = memoryview(bytearray(200 * KIB))
     assert take(wire, buffer) == len(buffer)
     assert buffer == said
@@ -81,49 +83,70 @@ def test_as_much_as_is_to_come_comes_in_one_call(monkeypatch):
 
 @tried
 @pytest.mark.parametrize(
-    ("step", "seconds", "following"),
+    ("step", "size", "seconds", "following"),
     [
-        (64, 0.001, 128),
-        (64, 0.05, 64),
-        (64, 0.2, 32),
-        (256, 0.001, 256),
-        (16, 0.5, 16),
-        (20, 3.0, 16),
+        (64, 64, 0.001, 128),
+        (64, 64, 0.05, 64),
+        (64, 64, 0.2, 32),
+        (128, 128, 0.001, 128),
+        (16, 16, 0.5, 16),
+        (20, 20, 3.0, 16),
+        (128, 70, 0.001, 128),
+        (128, 70, 0.2, 35),
     ],
 )
-def test_who_waited_long_waits_for_less(step, seconds, following):
-    assert next_step(step * KIB, seconds) == following * KIB
+def test_who_waited_long_waits_for_less(step, size, seconds, following):
+    assert next_step(step * KIB, size * KIB, seconds) == following * KIB
 
 
-@tried
-def test_a_small_rest_is_no_reason_to_wait_for_more_or_less():
-    wire, _ = streaming(size=2 * MUCH)
-    for wire.tls._many._step in (128 * KIB, 256 * KIB):
-        before = wire.tls._many._step
-        assert take(wire, memoryview(bytearray(MUCH))) == MUCH
-        assert wire.tls._many._step == before
+def trickle(wire: Cable, pieces: int, seconds: float) -> threading.Thread:
+    """What was said is sent in pieces of so many bytes, with a pause behind each."""
+    data = wire._out.read()
 
+    def send():
+        for at in range(0, len(data), pieces):
+            wire._sent.put(data[at : at + pieces])
+            time.sleep(seconds)
 
-@tried
-def test_little_is_waited_for_where_it_comes_slowly():
-    """1.5 MB a second: no more than a few tenths of a second of it are under way."""
-    wire, said = streaming(size=600 * KIB)
-    data, wire.most = wire._out.read(), None
-
-    def trickle():
-        for at in range(0, len(data), 15_000):
-            wire._sent.put(data[at : at + 15_000])
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=trickle)
+    thread = threading.Thread(target=send)
     thread.start()
+    return thread
+
+
+@tried
+@pytest.mark.parametrize("size", [600 * KIB, 100 * KIB])
+def test_little_is_waited_for_where_it_comes_slowly(size):
+    """A tenth of a second's at most, whatever came quickly before."""
+    wire, _ = streaming(size=2048 * KIB)
+    read(wire, 2048 * KIB, 1024 * KIB)
+    assert wire.tls._many._step == 128 * KIB
+    said = os.urandom(size)
+    wire.say(said)
+    sending = trickle(wire, 3_000, 0.01)
     buffer, got, counts = memoryview(bytearray(1024 * KIB)), b"", []
-    while len(got) < len(said):
-        counts.append(take(wire, buffer[: len(said) - len(got)]))
+    while len(got) < size:
+        counts.append(take(wire, buffer[: size - len(got)]))
         got += buffer[: counts[-1]]
-    thread.join()
+    sending.join()
     assert got == said
-    assert max(counts[2:]) <= 256 * KIB
+    assert max(counts[3:], default=0) <= 32 * KIB
+    assert wire.tls._many._step <= 64 * KIB
+
+
+@tried
+def test_what_comes_while_many_are_waited_for_is_seen_from_outside():
+    wire, _ = streaming(size=2048 * KIB)
+    read(wire, 2048 * KIB, 1024 * KIB)
+    wire.say(bytes(128 * KIB))
+    reading = threading.Thread(target=wire.tls.much_into, args=(memoryview(bytearray(128 * KIB)),))
+    sending = trickle(wire, 20_000, 0.05)
+    reading.start()
+    seen = set()
+    while reading.is_alive():
+        seen.add(wire.tls.came)
+        time.sleep(0.01)
+    sending.join()
+    assert len(seen) >= 4
 
 
 @tried
@@ -135,6 +158,7 @@ def test_a_head_is_not_kept_waiting_for_more():
         wire.deliver()
         got += buffer[: wire.tls.recv_into(buffer)]
     assert got == said
+    assert not wire.given_up.is_set()
 
 
 @tried
@@ -193,15 +217,10 @@ def test_a_connection_that_is_shut_down_under_the_reader_ends(version):
 @tried
 @pytest.mark.parametrize("behind", [0, 50_000])
 def test_what_the_system_says_went_wrong_is_told(behind):
-    """Over TCP, which can be reset."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    ours, theirs = socket.create_connection(listening.getsockname()), listening.accept()[0]
-    listening.close()
     wire, said = streaming()
     assert read(wire, MUCH, MUCH) == said
     wire.say(bytes(behind))
-    os.dup2(ours.fileno(), wire.plug.fileno())
-    ours.close()
+    theirs = over_tcp(wire)
     theirs.sendall(wire._out.read())
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     buffer, got = memoryview(bytearray(2 * MUCH)), 0
@@ -211,6 +230,31 @@ def test_what_the_system_says_went_wrong_is_told(behind):
             got += count
     assert caught.value.errno == errno.ECONNRESET
     assert got == behind
+
+
+@tried
+def test_a_reset_right_behind_the_last_byte_is_no_surplus():
+    wire, said = streaming()
+    assert read(wire, MUCH, MUCH) == said
+    theirs = over_tcp(wire)
+    wire.say(bytes(MUCH))
+    theirs.sendall(wire._out.read())
+    buffer, got = memoryview(bytearray(MUCH)), 0
+    while got < MUCH:
+        got += wire.tls.much_into(buffer[got:])
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    assert not wire.tls.surplus()
+
+
+def over_tcp(wire: Cable) -> socket.socket:
+    """Have our side read from another socket, which can be reset, and return its other end."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    ours, theirs = socket.create_connection(listening.getsockname()), listening.accept()[0]
+    listening.close()
+    os.dup2(ours.fileno(), wire.plug.fileno())
+    ours.close()
+    return theirs
 
 
 @tried
@@ -341,8 +385,9 @@ def test_a_session_ticket_behind_the_last_byte_is_no_surplus():
     before = wire._out.pending
     wire._server.do_handshake()
     assert wire._out.pending > before
+    sent = wire._out.pending
     wire.deliver()
-    time.sleep(0.1)
+    until(lambda: len(wire.plug.recv(1 << 20, socket.MSG_PEEK)) == sent)
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
     ahead = bool(library.SSL_has_pending(wire.tls._many._pointer))
     assert ahead == (ssl.OPENSSL_VERSION_INFO < (3, 2)), "where it was read already, and where it is in the socket"
@@ -361,9 +406,33 @@ def test_what_comes_behind_the_last_byte_is_surplus(version, cut):
     wire.deliver()
     wire.say(b"surplus" * 1000)
     wire._sent.put(wire._out.read()[:cut])
-    time.sleep(0.1)
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
-    assert wire.tls.surplus()
+    until(wire.tls.surplus)
+
+
+@versions
+@pytest.mark.parametrize("streams", [True, False])
+def test_another_answer_behind_a_small_one_is_surplus(version, streams):
+    wire = Cable(version)
+    if streams:
+        flood(wire)
+    connection = Connection("peer")
+    connection.opened(wire.tls)
+    wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + bytes(100))
+    wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL")
+    sent = wire._out.pending
+    wire.deliver()
+    until(lambda: len(wire.plug.recv(1 << 20, socket.MSG_PEEK)) == sent)
+    assert connection.hear().status == 200
+    assert connection.readinto(memoryview(bytearray(100))) == 100
+    assert connection.surplus
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 @tried

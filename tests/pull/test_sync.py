@@ -223,35 +223,30 @@ def test_a_file_is_made_way_for_by_deleting_first(store, dest):
     assert tree(dest) == {"a/now/a/folder": b"deep", "x/b": b"two", "x/y": b"now a file"}
 
 
-@pytest.mark.parametrize(("file", "behind"), [("a", "a/b"), ("p/q/r", "p/q/r/s/t")])
-def test_what_was_removed_here_comes_back_where_a_folder_has_taken_its_place(store, dest, file, behind):
-    """It has a receipt still, from when it was fetched first."""
-    store.put(file, b"first")
+@pytest.mark.parametrize(
+    ("key", "emptied", "instead"),
+    [
+        ("a", [], "a/b"),
+        ("p/q/r", [], "p/q/r/s/t"),
+        ("p/q/r", ["p/q"], "p/q"),
+    ],
+)
+def test_what_was_removed_here_comes_back_where_something_has_taken_its_place(store, dest, key, emptied, instead):
+    """It has a receipt still, from when it was fetched first; `instead` is a folder there, or a file where its folder
+    was."""
+    store.put(key, b"first")
     mirror(store, dest)
-    (dest / file).unlink()
-    store.delete(file)
-    store.put(behind, b"behind it")
+    (dest / key).unlink()
+    for folder in emptied:
+        (dest / folder).rmdir()
+    store.delete(key)
+    store.put(instead, b"instead")
     assert mirror(store, dest).refused == set()
-    store.delete(behind)
-    store.put(file, b"again")
+    store.delete(instead)
+    store.put(key, b"again")
     done = mirror(store, dest, delete=True, limit="100%")
     assert (done.error, done.refused) == (None, set())
-    assert (dest / file).read_bytes() == b"again"
-
-
-def test_what_was_removed_here_comes_back_where_a_file_has_taken_its_folders_place(store, dest):
-    store.put("p/q/r", b"first")
-    mirror(store, dest)
-    (dest / "p/q/r").unlink()
-    (dest / "p/q").rmdir()
-    store.delete("p/q/r")
-    store.put("p/q", b"now a file")
-    assert mirror(store, dest).refused == set()
-    store.delete("p/q")
-    store.put("p/q/r", b"again")
-    done = mirror(store, dest, delete=True, limit="100%")
-    assert (done.error, done.refused) == (None, set())
-    assert (dest / "p/q/r").read_bytes() == b"again"
+    assert (dest / key).read_bytes() == b"again"
 
 
 @pytest.mark.parametrize("limit", [None, "1", "30%"])

@@ -122,10 +122,10 @@ class Cable(Wire):
         for at in range(0, len(data), step or 1):
             self._sent.put(data[at : at + step])
         if self.over:
-            self._sent.put(None)
+            self.end()
 
-    def reset(self) -> None:
-        """The other side is gone, in the middle of something, and says so."""
+    def end(self) -> None:
+        """The other side closes the connection behind what was sent."""
         self._sent.put(None)
 
 
@@ -150,7 +150,7 @@ class _Plug(socket.socket):
         self._cable = cable
 
     def __del__(self) -> None:
-        self._cable.reset()
+        self._cable.end()
         self.close()
 
     def sendall(self, data: bytes, *_: Any) -> None:  # type: ignore[override]

@@ -30,6 +30,18 @@ def test_twice_what_the_reader_takes_is_asked_of_the_kernel_at_most(piece, most)
     assert max(wire.asked) == most * KIB
 
 
+def test_the_end_of_a_piece_does_not_make_less_of_the_next_one():
+    wire, said = Wire(), bytes(range(256)) * 16 * KIB
+    wire.say(said)
+    read(wire, 2 * KIB * KIB, 1024 * KIB)
+    wire.asked.clear()
+    buffer, filled = memoryview(bytearray(KIB * KIB)), 0
+    while filled < len(buffer):
+        filled += wire.tls.recv_into(buffer[filled:])
+    assert wire.asked[0] == 512 * KIB
+    assert len(wire.asked) <= 3
+
+
 def test_nobody_waits_for_the_network_while_others_wait_for_their_turn():
     wire, said = Noting(), bytes(range(256)) * 16 * KIB
     wire.say(said)

@@ -9,7 +9,6 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -222,7 +221,6 @@ def test_what_the_system_says_went_wrong_is_told(behind):
     wire.say(bytes(behind))
     theirs = over_tcp(wire)
     theirs.sendall(wire._out.read())
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     buffer, got = memoryview(bytearray(2 * MUCH)), 0
     threading.Timer(0.1, theirs.close).start()
     with pytest.raises(ConnectionResetError) as caught:
@@ -242,34 +240,31 @@ def test_a_reset_right_behind_the_last_byte_is_no_surplus():
     buffer, got = memoryview(bytearray(MUCH)), 0
     while got < MUCH:
         got += wire.tls.much_into(buffer[got:])
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     theirs.close()
     assert not wire.tls.surplus()
 
 
 def over_tcp(wire: Cable) -> socket.socket:
-    """Have our side read from another socket, which can be reset, and return its other end."""
+    """Have our side read from another socket and return its other end, whose close is a reset."""
     listening = socket.create_server(("127.0.0.1", 0))
     ours, theirs = socket.create_connection(listening.getsockname()), listening.accept()[0]
     listening.close()
     os.dup2(ours.fileno(), wire.plug.fileno())
     ours.close()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return theirs
 
 
 @tried
 @versions
-def test_what_others_left_is_not_told_of_this_connection(version):
+def test_what_others_left_is_not_told_of_this_connection(version, monkeypatch):
     wire, said = streaming(version, 3 * MUCH)
     library, genuine = wire.tls._many._library, wire.tls._many._library.BIO_read
-    library.BIO_read = lambda bio, at, size: genuine(bio, at, size // 2)  # a signal came
-    try:
-        fails = library["BIO_new_mem_buf"]
-        assert not fails(None, -1)
-        assert library.ERR_peek_error()
-        assert read(wire, len(said), 2 * MUCH) == said
-    finally:
-        library.BIO_read = genuine
+    monkeypatch.setattr(library, "BIO_read", lambda bio, at, size: genuine(bio, at, size // 2))  # a signal came
+    fails = library["BIO_new_mem_buf"]
+    assert not fails(None, -1)
+    assert library.ERR_peek_error()
+    assert read(wire, len(said), 2 * MUCH) == said
 
 
 @tried
@@ -287,23 +282,17 @@ def test_a_signal_ends_no_head(monkeypatch):
 
 @tried
 @versions
-def test_a_signal_ends_no_connection(version):
+def test_a_signal_ends_no_connection(version, monkeypatch):
     wire, said = streaming(version, 3 * MUCH)
-    library, genuine, interrupted = wire.tls._many._library, wire.tls._many._library.BIO_read, []
+    library, genuine, calls = wire.tls._many._library, wire.tls._many._library.BIO_read, []
 
-    def interrupts(bio, at, size):
-        if len(interrupted) % 2:
-            interrupted.append(None)
-            return genuine(bio, at, size)
-        interrupted.append(None)
-        return -1
+    def interrupted_every_other_time(bio, at, size):
+        calls.append(size)
+        return -1 if len(calls) % 2 else genuine(bio, at, size)
 
-    library.BIO_read = interrupts
-    try:
-        assert read(wire, len(said), 2 * MUCH) == said
-    finally:
-        library.BIO_read = genuine
-    assert len(interrupted) > 1
+    monkeypatch.setattr(library, "BIO_read", interrupted_every_other_time)
+    assert read(wire, len(said), 2 * MUCH) == said
+    assert len(calls) > 1
 
 
 @versions
@@ -385,9 +374,7 @@ def test_a_session_ticket_behind_the_last_byte_is_no_surplus():
     before = wire._out.pending
     wire._server.do_handshake()
     assert wire._out.pending > before
-    sent = wire._out.pending
-    wire.deliver()
-    until(lambda: len(wire.plug.recv(1 << 20, socket.MSG_PEEK)) == sent)
+    arrive(wire, wire._out.read())
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
     ahead = bool(library.SSL_has_pending(wire.tls._many._pointer))
     assert ahead == (ssl.OPENSSL_VERSION_INFO < (3, 2)), "where it was read already, and where it is in the socket"
@@ -403,11 +390,11 @@ def test_what_comes_behind_the_last_byte_is_surplus(version, cut):
     wire = Cable(version)
     flood(wire)
     wire.say(b"x" * 20_000)
-    wire.deliver()
+    due = wire._out.read()
     wire.say(b"surplus" * 1000)
-    wire._sent.put(wire._out.read()[:cut])
+    arrive(wire, due + wire._out.read()[:cut])
     assert read(wire, 20_000, 20_000) == b"x" * 20_000
-    until(wire.tls.surplus)
+    assert wire.tls.surplus()
 
 
 @versions
@@ -420,17 +407,17 @@ def test_another_answer_behind_a_small_one_is_surplus(version, streams):
     connection.opened(wire.tls)
     wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n" + bytes(100))
     wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL")
-    sent = wire._out.pending
-    wire.deliver()
-    until(lambda: len(wire.plug.recv(1 << 20, socket.MSG_PEEK)) == sent)
+    arrive(wire, wire._out.read())
     assert connection.hear().status == 200
     assert connection.readinto(memoryview(bytearray(100))) == 100
     assert connection.surplus
 
 
-def until(true: Callable[[], object]) -> None:
+def arrive(wire: Cable, data: bytes) -> None:
+    """Send `data`, and wait until all of it lies in our socket."""
+    wire._sent.put(data)
     deadline = time.monotonic() + 20
-    while not true():
+    while len(wire.plug.recv(1 << 20, socket.MSG_PEEK)) < len(data):
         assert time.monotonic() < deadline
         time.sleep(0.001)
 

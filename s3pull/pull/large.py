@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from s3pull.errors import Cancelled, CheckFailed, ObjectChanged, S3pullError, Transient
 from s3pull.events import Action
 from s3pull.local import owner
-from s3pull.local.checkpoint import Header
+from s3pull.local.checkpoint import Header, Running
 from s3pull.local.parts import PartFile
 from s3pull.local.settle import SYNC_BYTES, Written
 from s3pull.objects import FULL_OBJECT, Checksum
@@ -411,13 +411,11 @@ class _Segment:
         self._marked, self._marked_at, self._alone = self.at, time.monotonic(), False
 
 
-def _fill(
-    body: Body, buffer: memoryview, function: Callable[[checksums.Data, int], int], crc: int
-) -> tuple[int, int, Transient | None]:
+def _fill(body: Body, buffer: memoryview, running: Running, crc: int) -> tuple[int, int, Transient | None]:
     """Read until the buffer is full or a second has passed: fewer, larger writes, and nothing held back on a slow link.
 
     Returns how many bytes came, `crc` with them, and what broke off behind them. Each part is checked as it comes, as
-    long as the processor has it at hand: by the MiB that took three times as long.
+    long as the processor has it at hand: by the MiB it comes from memory, which takes several times as long.
     """
     filled, size = 0, len(buffer)
     deadline = time.monotonic() + _CHECKPOINT_SECONDS
@@ -427,7 +425,7 @@ def _fill(
             count = body.readinto(rest)
             if not count:
                 return filled, crc, Transient("the body ended before its announced end")
-            crc = function(rest[:count], crc)
+            crc = running(rest[:count], crc)
             filled += count
     except Transient as error:
         return filled, crc, error

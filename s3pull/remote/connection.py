@@ -68,10 +68,8 @@ class Connection:
     def __init__(self, name: str) -> None:
         self.name = name
         self.beat = 0
-        self.seen: tuple[tuple[int, int], float] = (
-            (0, 0),
-            0.0,
-        )  # the watchdog's: the pulse it saw last, and since when
+        #: the watchdog's: the pulse it saw last, and since when
+        self.seen: tuple[tuple[int, int], float] = ((0, 0), 0.0)
         self.idle_since = 0.0
         self.served = 0  # answers read to their end
         self.lain = False  # was idle before its first request

@@ -61,18 +61,18 @@ def _library() -> ctypes.PyDLL | None:
         import _ssl
         import ctypes
 
-        # most calls are over before others would have taken up their work: only reading gives Python's lock away
-        library: Any = ctypes.PyDLL(_ssl.__file__)
-        library.BIO_read = ctypes.CDLL(_ssl.__file__, use_errno=True)["BIO_read"]
-        _declare(library)
+        library = ctypes.PyDLL(_ssl.__file__)
+        _declare(library, _ssl.__file__)
     except (ImportError, AttributeError, OSError):  # linked into Python, or not all of it is there
         return None
-    found: ctypes.PyDLL = library
-    return found
+    return library
 
 
-def _declare(library: ctypes.PyDLL) -> None:
-    from ctypes import c_int, c_long, c_size_t, c_uint64, c_ulong, c_void_p
+def _declare(library: Any, path: str) -> None:
+    from ctypes import CDLL, c_int, c_long, c_size_t, c_uint64, c_ulong, c_void_p
+
+    # most calls are over before others would have taken up their work: only reading gives Python's lock away
+    library.BIO_read = CDLL(path, use_errno=True).BIO_read
 
     def declare(name: str, result: Any, *arguments: Any) -> None:
         function = getattr(library, name)

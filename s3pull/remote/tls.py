@@ -150,7 +150,6 @@ class Tls:
         self._python = OneByOne(self._tls, self._incoming)
         self._reads: Reads = self._python
         self._many: ManyAtOnce | None = None
-        self._alone = not isinstance(outer, socket.socket)  # OpenSSL can read sockets only, not the TLS to a proxy
 
     def do_handshake(self) -> None:
         """Raises what `handshake_error` knows, and TimeoutError where the socket has a timeout."""
@@ -160,8 +159,7 @@ class Tls:
             except ssl.SSLWantReadError:
                 self._fill()
             else:
-                if self._outgoing.pending:
-                    self._outer.sendall(self._outgoing.read())
+                self._flush()
                 return
 
     def recv_into(self, buffer: memoryview) -> int:
@@ -174,18 +172,17 @@ class Tls:
 
     def much_into(self, buffer: memoryview) -> int:
         """`recv_into` for a part of a body, all of which is yet to come: a good part of it may be waited for."""
-        many = self._many
-        if len(buffer) < MUCH or (many is None and self._alone):
-            return self.recv_into(buffer)
+        many = self._many_at_once() if len(buffer) >= MUCH else None
         if many is None:
-            native = self._find()
-            if native is None or not isinstance(self._outer, socket.socket):
-                self._alone = True
-                return self.recv_into(buffer)
-            self._reads = self._many = many = ManyAtOnce(native, self._python, self._outer)
-        if self._outgoing.pending:
-            self._outer.sendall(self._outgoing.read())
+            return self.recv_into(buffer)
+        self._flush()
         return many.much(buffer)
+
+    def _many_at_once(self) -> ManyAtOnce | None:
+        """OpenSSL reading by itself from now on, if it can: sockets only, not the TLS to a proxy."""
+        if self._many is None and isinstance(self._outer, socket.socket) and (native := self._find()) is not None:
+            self._reads = self._many = ManyAtOnce(native, self._python, self._outer)
+        return self._many
 
     def sendall(self, data: bytes) -> None:
         self._write(data)
@@ -226,10 +223,14 @@ class Tls:
             self._native = openssl.find(self._tls, self._incoming, self._outgoing)
         return self._native
 
-    def _fill(self, size: int = 0) -> None:
-        """Wait for more, of which the reader takes `size` bytes, once the other side has all that it may wait for."""
+    def _flush(self) -> None:
+        """Send what OpenSSL has to say by itself, if it has."""
         if self._outgoing.pending:
             self._outer.sendall(self._outgoing.read())
+
+    def _fill(self, size: int = 0) -> None:
+        """Wait for more, of which the reader takes `size` bytes, once the other side has all that it may wait for."""
+        self._flush()
         want = self._want
         room = _rooms.of(want)
         count = self._outer.recv_into(room[:want])

@@ -397,6 +397,18 @@ def test_what_comes_behind_the_last_byte_is_surplus(version, cut):
     assert wire.tls.surplus()
 
 
+@tried
+@versions
+@pytest.mark.parametrize("cut", [None, 1000, 3])
+def test_what_lies_in_the_socket_is_surplus_too(version, cut):
+    wire, said = streaming(version)
+    assert read(wire, len(said), len(said)) == said
+    assert not wire.tls.surplus()
+    wire.say(b"surplus" * 1000)
+    arrive(wire, wire._out.read()[:cut])
+    assert wire.tls.surplus()
+
+
 @versions
 @pytest.mark.parametrize("streams", [True, False])
 def test_another_answer_behind_a_small_one_is_surplus(version, streams):

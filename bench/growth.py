@@ -16,7 +16,7 @@ from pathlib import Path
 from measure import Cost, measure
 from objects import BUCKET, Bucket
 from peers import environment, program
-from scratch import empty, folder
+from scratch import empty, folder, rest
 from server import Nginx, make_mirror, md5_etags
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -130,6 +130,7 @@ def main(args: Sequence[str] | None = None) -> int:
         parser.error(f"no such part: {', '.join(unknown)}")
     print(f"{os.cpu_count()} cores shared with nginx; load before {os.getloadavg()[0]:.1f}; median of {choice.rounds}")
     with tempfile.TemporaryDirectory(prefix="s3pull-growth-", dir=choice.scratch) as scratch:
+        rest(Path(scratch))
         growth = Growth(choice, Path(scratch))
         for part in choice.parts or PARTS:
             for line in getattr(growth, part)():

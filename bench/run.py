@@ -27,7 +27,7 @@ from measure import Cost, measure
 from objects import MODIFIED, Bucket
 from peers import AWS, GET, LIST, PEERS, SYNC, Job, Peer, environment, program, version
 from scenarios import SCENARIOS, Scenario
-from scratch import empty, folder
+from scratch import empty, folder, rest
 from server import Nginx, make_mirror, many_key, md5_etags
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -155,6 +155,7 @@ def main() -> int:
     print(said[0], flush=True)
     held = True
     with tempfile.TemporaryDirectory(prefix="s3pull-bench-", dir=choice.scratch) as scratch:
+        rest(Path(scratch))
         bench = Bench(choice, Path(scratch), scenarios)
         for scenario in scenarios:
             results = bench.run(scenario, peers)

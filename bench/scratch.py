@@ -19,8 +19,8 @@ _LONGEST, _BREAK = 400.0, 10.0
 
 
 def folder(text: str) -> Path:
-    """`--scratch`, made where it is missing."""
-    path = Path(text)
+    """`--scratch`, made where it is missing. Absolute, because clients and nginx have working folders of their own."""
+    path = Path(text).absolute()
     path.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -80,3 +80,9 @@ def test_the_file_system_is_the_one_of_the_device(scratch, tmp_path):
 def test_what_a_new_file_costs_is_measured(scratch, tmp_path):
     assert 0 < scratch.price(tmp_path) < 0.1
     assert len(list(tmp_path.glob("probe-*/*"))) == 50
+
+
+def test_the_folder_is_the_same_for_programs_that_work_elsewhere(scratch, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert scratch.folder("data/of/bench") == tmp_path / "data" / "of" / "bench"
+    assert (tmp_path / "data" / "of" / "bench").is_dir()

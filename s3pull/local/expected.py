@@ -23,9 +23,12 @@ from s3pull.objects import Receipt
 
 
 def note(files: Iterable[Expected], tree: Tree, receipts: Receipts) -> None:
-    """Note those of `files` that have a receipt, or nothing stands where they will be. Raises DiskError, Locked."""
+    """Note those of `files` that have a receipt, or will be where no file stands. Raises DiskError, Locked.
+
+    A folder or a link that is in their place is not taken for what was made there.
+    """
     look = Sweep(tree).look
-    receipts.expect(file for file in files if file.known or look(file.path) is None)
+    receipts.expect(file for file in files if file.known or (look(file.path) or (-1, 0))[0] < 0)
 
 
 def take(tree: Tree, receipts: Receipts) -> set[str]:

@@ -70,6 +70,20 @@ def test_what_stood_there_before_is_not(tree, receipts):
     assert owned(receipts) == []
 
 
+def test_what_takes_the_place_of_a_folder_or_a_link_is(tree, receipts):
+    (tree.root / "folder").mkdir()
+    (tree.root / "link").symlink_to("nowhere")
+    expected.note([Expected(name, name, 4, WHEN) for name in ("folder", "link")], tree, receipts)
+    expected.take(tree, receipts)
+    assert owned(receipts) == []
+    (tree.root / "folder").rmdir()
+    (tree.root / "link").unlink()
+    put(tree, "folder")
+    put(tree, "link")
+    expected.take(tree, receipts)
+    assert owned(receipts) == ["folder", "link"]
+
+
 @pytest.mark.parametrize(
     ("body", "mtime"), [(b"other size", WHEN), (b"body", WHEN + 60)], ids=["another size", "another time"]
 )

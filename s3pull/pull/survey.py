@@ -119,7 +119,7 @@ def _path(wanted: Wanted, encode: bool) -> str:
 def _taken(changes: Changes, briefs: Iterator[Brief], look: Look, folds: bool, delete: bool) -> Collisions:
     """The paths that are in use already, and stay so."""
     collisions = Collisions(folds)
-    gone = (row.key for row in changes.gone() if not row.moved and (delete or look(row.path) is None))
+    gone = (row.key for row in changes.gone() if not row.moved and (delete or not _stands(row.path, look)))
     leaving = next(gone, None)
     for brief in briefs:
         while leaving is not None and leaving < brief.key:
@@ -131,6 +131,12 @@ def _taken(changes: Changes, briefs: Iterator[Brief], look: Look, folds: bool, d
         except NameRefused:  # written when the file system, or the rules, were others: it is there, that counts
             continue
     return collisions
+
+
+def _stands(path: str, look: Look) -> bool:
+    """Whether the file, or the folder, that a receipt names is there: not a folder, or a link, in a file's place."""
+    found = look(path)
+    return found is not None and found[0] >= 0
 
 
 def _goners(changes: Changes) -> set[str]:

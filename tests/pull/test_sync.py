@@ -249,6 +249,42 @@ def test_what_was_removed_here_comes_back_where_something_has_taken_its_place(st
     assert (dest / key).read_bytes() == b"again"
 
 
+def test_what_is_gone_on_both_sides_is_in_nobodys_way(store, dest):
+    """Its receipt is there still, and a folder is in its place, which is empty by now."""
+    store.put("p/q", b"first")
+    mirror(store, dest)
+    (dest / "p" / "q").unlink()
+    store.delete("p/q")
+    store.put("p/q/r", b"second")
+    mirror(store, dest)
+    (dest / "p" / "q" / "r").unlink()
+    store.delete("p/q/r")
+    store.put("p", b"a file now")
+    assert mirror(store, dest).refused == set()
+    assert (dest / "p").read_bytes() == b"a file now"
+
+
+def test_what_a_killed_run_named_in_the_place_of_a_folder_makes_way(store, dest):
+    store.put("p/q", b"first")
+    mirror(store, dest)
+    (dest / "p" / "q").unlink()
+    store.delete("p/q")
+    store.put("p", b"named, and no receipt")
+    store.put("p-q", b"too late")
+
+    def work():
+        die_at((MemoryStore, "get"), 2)
+        mirror(store, dest)
+
+    assert in_a_fork(work) == 9
+    assert (dest / "p").read_bytes() == b"named, and no receipt"
+    store.delete("p")
+    store.put("p/q", b"again")
+    done = mirror(store, dest, delete=True, limit="100%")
+    assert (done.error, done.refused) == (None, set())
+    assert (dest / "p" / "q").read_bytes() == b"again"
+
+
 @pytest.mark.parametrize("limit", [None, "1", "30%"])
 def test_too_much_is_not_deleted_and_nothing_else_is_done(store, dest, limit):
     mirror(store, dest)

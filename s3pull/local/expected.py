@@ -17,7 +17,7 @@ from s3pull.local.directory import TIME_SLACK
 from s3pull.local.mirror import UNPROVEN
 from s3pull.local.parts import sweep
 from s3pull.local.receipts import Expected, Receipts
-from s3pull.local.sweep import Sweep
+from s3pull.local.sweep import Sweep, stands
 from s3pull.local.tree import Tree
 from s3pull.objects import Receipt
 
@@ -28,7 +28,7 @@ def note(files: Iterable[Expected], tree: Tree, receipts: Receipts) -> None:
     A folder or a link that is in their place is not taken for what was made there.
     """
     look = Sweep(tree).look
-    receipts.expect(file for file in files if file.known or (look(file.path) or (-1, 0))[0] < 0)
+    receipts.expect(file for file in files if file.known or not stands(look(file.path)))
 
 
 def take(tree: Tree, receipts: Receipts) -> set[str]:

@@ -16,6 +16,11 @@ from s3pull.local.oserrors import name_error
 from s3pull.local.tree import Tree
 
 
+def stands(found: tuple[int, int] | None) -> bool:
+    """Whether what `Sweep.look` found is what its path says: a file, or a folder, not something else in its place."""
+    return found is not None and found[0] >= 0
+
+
 class Sweep:
     """`look` at one path after the other; neighbours that share a folder are the cheap case. One thread."""
 

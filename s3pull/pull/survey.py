@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from s3pull.errors import NameRefused, S3pullError
 from s3pull.local import parts
 from s3pull.local.names import Collisions, local_path
+from s3pull.local.sweep import stands
 from s3pull.local.tree import Tree
 from s3pull.objects import RemoteObject
 from s3pull.pull.changes import Changes, Wanted
@@ -119,7 +120,7 @@ def _path(wanted: Wanted, encode: bool) -> str:
 def _taken(changes: Changes, briefs: Iterator[Brief], look: Look, folds: bool, delete: bool) -> Collisions:
     """The paths that are in use already, and stay so."""
     collisions = Collisions(folds)
-    gone = (row.key for row in changes.gone() if not row.moved and (delete or not _stands(row.path, look)))
+    gone = (row.key for row in changes.gone() if not row.moved and (delete or not stands(look(row.path))))
     leaving = next(gone, None)
     for brief in briefs:
         while leaving is not None and leaving < brief.key:
@@ -131,12 +132,6 @@ def _taken(changes: Changes, briefs: Iterator[Brief], look: Look, folds: bool, d
         except NameRefused:  # written when the file system, or the rules, were others: it is there, that counts
             continue
     return collisions
-
-
-def _stands(path: str, look: Look) -> bool:
-    """Whether the file, or the folder, that a receipt names is there: not a folder, or a link, in a file's place."""
-    found = look(path)
-    return found is not None and found[0] >= 0
 
 
 def _goners(changes: Changes) -> set[str]:

@@ -223,6 +223,14 @@ def test_a_file_is_made_way_for_by_deleting_first(store, dest):
     assert tree(dest) == {"a/now/a/folder": b"deep", "x/b": b"two", "x/y": b"now a file"}
 
 
+def fetched_and_gone(store, dest, key):
+    """An object of which nothing is left but its receipt, and the folders that it was in."""
+    store.put(key, b"first")
+    mirror(store, dest)
+    (dest / key).unlink()
+    store.delete(key)
+
+
 @pytest.mark.parametrize(
     ("key", "emptied", "instead"),
     [
@@ -234,12 +242,9 @@ def test_a_file_is_made_way_for_by_deleting_first(store, dest):
 def test_what_was_removed_here_comes_back_where_something_has_taken_its_place(store, dest, key, emptied, instead):
     """It has a receipt still, from when it was fetched first; `instead` is a folder there, or a file where its folder
     was."""
-    store.put(key, b"first")
-    mirror(store, dest)
-    (dest / key).unlink()
+    fetched_and_gone(store, dest, key)
     for folder in emptied:
         (dest / folder).rmdir()
-    store.delete(key)
     store.put(instead, b"instead")
     assert mirror(store, dest).refused == set()
     store.delete(instead)
@@ -251,24 +256,15 @@ def test_what_was_removed_here_comes_back_where_something_has_taken_its_place(st
 
 def test_what_is_gone_on_both_sides_is_in_nobodys_way(store, dest):
     """Its receipt is there still, and a folder is in its place, which is empty by now."""
-    store.put("p/q", b"first")
-    mirror(store, dest)
-    (dest / "p" / "q").unlink()
-    store.delete("p/q")
-    store.put("p/q/r", b"second")
-    mirror(store, dest)
-    (dest / "p" / "q" / "r").unlink()
-    store.delete("p/q/r")
+    fetched_and_gone(store, dest, "p/q")
+    fetched_and_gone(store, dest, "p/q/r")
     store.put("p", b"a file now")
     assert mirror(store, dest).refused == set()
     assert (dest / "p").read_bytes() == b"a file now"
 
 
 def test_what_a_killed_run_named_in_the_place_of_a_folder_makes_way(store, dest):
-    store.put("p/q", b"first")
-    mirror(store, dest)
-    (dest / "p" / "q").unlink()
-    store.delete("p/q")
+    fetched_and_gone(store, dest, "p/q")
     store.put("p", b"named, and no receipt")
     store.put("p-q", b"too late")
 
